@@ -84,7 +84,7 @@
        DEGU_STEP_BYTES       65536        so much of a body sent begins a new
                                           step, with a deadline of its own
        DEGU_LINGER_MAX       16           connections being closed gracefully
-       DEGU_POLL_MAX         256 and 2    descriptors watched with DEGU_USE_POLL;
+       DEGU_POLL_MAX         256 and 2    descriptors with DEGU_USE_POLL, which
                              and LINGER   bounds max_connections
 
    The licence is at the end of the file. */
@@ -1452,7 +1452,7 @@ DEGU_PRIV_INLINE unsigned degu_priv_name_id(const char *name, size_t len)
 #endif
 
 /* Offset of the first LF, or len. */
-DEGU_PRIV size_t degu_priv_find_lf(const char *ptr, size_t len)
+DEGU_PRIV_INLINE size_t degu_priv_find_lf(const char *ptr, size_t len)
 {
     size_t i = 0;
 #if DEGU_PRIV_AVX2
@@ -1872,7 +1872,7 @@ DEGU_PRIV bool degu_priv_is_ipv6(degu_str s)
 /* Where the host ends and the port or nothing begins; len + 1: no host. */
 DEGU_PRIV size_t degu_priv_host_end(degu_str s)
 {
-    size_t i = 0;
+    size_t i = 0, end;
     if (s.ptr[0] == '[') {
         while (i < s.len && s.ptr[i] != ']')
             i++;
@@ -1880,10 +1880,11 @@ DEGU_PRIV size_t degu_priv_host_end(degu_str s)
             return s.len + 1;
         return i + 1;
     }
-    for (; i < s.len && degu_priv_in(s.ptr[i], DEGU_REGNAME); i++)
+    end = degu_span(s.ptr, s.len, DEGU_REGNAME);
+    for (; i < end; i++)
         if (s.ptr[i] == '%' && degu_priv_percent(s.ptr + i, s.len - i) < 0)
             return s.len + 1;
-    return i ? i : s.len + 1;
+    return end ? end : s.len + 1;
 }
 
 /* Empty, or uri-host [ ":" port ]. */
@@ -2047,10 +2048,9 @@ DEGU_PRIV_INLINE degu_err degu_priv_take_name(char *line, size_t len,
                                               size_t *i, size_t *name_len)
 {
     size_t start = *i, k = start;
-    while (k < len && degu_priv_in(line[k], DEGU_TOKEN)) {
-        line[k] = degu_priv_lower(line[k]);
-        k++;
-    }
+    for (; k < len && degu_priv_in(line[k], DEGU_TOKEN); k++)
+        if (line[k] >= 'A' && line[k] <= 'Z')
+            line[k] = DEGU_PRIV_CAST(char, line[k] + 32);
     *i = k;
     *name_len = k - start;
     if (k == start && k < len && (line[k] == ' ' || line[k] == '\t'))
@@ -3172,7 +3172,8 @@ DEGU_API size_t degu_conn_error_at(const degu_conn *conn)
 DEGU_API degu_str degu_conn_error_bytes(const degu_conn *conn)
 {
     size_t at = conn->origin + conn->error_at;
-    if (!conn->failed || at >= conn->in_end)
+    bool received = conn->failed && conn->failed > DEGU_E_CLOSED;
+    if (!received || at >= conn->in_end)
         return degu_bytes(NULL, 0);
     return degu_bytes(conn->in + at, DEGU_PRIV_MIN(conn->in_end - at, 32));
 }
@@ -3820,18 +3821,26 @@ DEGU_PRIV degu_buffer degu_priv_out(const degu_conn *conn)
     return b;
 }
 
-/* The line, and behind the last one the trailers, after what waits. */
+/* The line, and behind the last one the trailers, after what waits; this goes
+   ahead when there is no room for both. */
 DEGU_PRIV degu_err degu_priv_put_chunk_line(degu_conn *conn,
                                             const degu_chunk_out *chunk)
 {
-    degu_buffer b = degu_priv_out(conn);
-    degu_err err = degu_format_chunk_line(&b, chunk->data.len,
-                                          chunk->extensions, chunk->count);
-    if (!err && chunk->data.len == 0)
-        err = degu_format_trailers(&b, chunk->trailers, chunk->trailer_count);
-    if (!err)
-        conn->out_len = b.len;
-    return err;
+    for (;;) {
+        degu_buffer b = degu_priv_out(conn);
+        degu_err err = degu_format_chunk_line(
+            &b, chunk->data.len, chunk->extensions, chunk->count);
+        if (!err && chunk->data.len == 0)
+            err = degu_format_trailers(&b, chunk->trailers,
+                                       chunk->trailer_count);
+        if (!err)
+            conn->out_len = b.len;
+        if (err != DEGU_E_SPACE || conn->out_len == 0)
+            return err;
+        err = degu_priv_flush(conn);
+        if (err)
+            return err;
+    }
 }
 
 DEGU_PRIV degu_err degu_priv_send_chunks(degu_conn *conn,
@@ -3903,28 +3912,41 @@ DEGU_PRIV degu_err degu_priv_relay_data(degu_conn *conn, degu_conn *from)
     }
 }
 
+/* A chunk's line as it came in, and the end of the trailers behind the last. */
+DEGU_PRIV degu_err degu_priv_relay_line(degu_conn *conn,
+                                        const degu_chunk *chunk)
+{
+    degu_buffer b = degu_priv_out(conn);
+    degu_priv_writer w = degu_priv_write_to(&b);
+    degu_err err;
+    degu_priv_put_hex(&w, chunk->size);
+    degu_priv_put_str(&w, chunk->extensions);
+    if (chunk->size == 0)
+        DEGU_PRIV_PUT(&w, "\r\n");
+    DEGU_PRIV_PUT(&w, "\r\n");
+    err = degu_priv_commit(&b, &w, SIZE_MAX, DEGU_E_SPACE);
+    if (!err)
+        conn->out_len = b.len;
+    return err;
+}
+
 DEGU_PRIV degu_err degu_priv_relay_chunks(degu_conn *conn, degu_conn *from)
 {
     for (;;) {
         degu_chunk chunk;
-        degu_priv_writer w;
-        degu_buffer b;
         degu_err err = degu_read_chunk(from, &chunk);
         if (err)
             return err;
-        b = degu_priv_out(conn);
-        w = degu_priv_write_to(&b);
-        degu_priv_put_hex(&w, chunk.size);
-        degu_priv_put_str(&w, chunk.extensions);
-        if (chunk.size == 0)
-            DEGU_PRIV_PUT(&w, "\r\n");
-        DEGU_PRIV_PUT(&w, "\r\n");
-        err = degu_priv_commit(&b, &w, SIZE_MAX, DEGU_E_SPACE);
-        if (err)
-            return err;
-        conn->out_len = b.len;
-        err = chunk.size ? degu_priv_relay_data(conn, from)
-                         : degu_priv_flush(conn);
+        err = degu_priv_relay_line(conn, &chunk);
+        if (err == DEGU_E_SPACE && conn->out_len) {
+            err = degu_priv_flush(conn);
+            if (!err)
+                err = degu_priv_relay_line(conn, &chunk);
+        }
+        if (!err && chunk.size)
+            err = degu_priv_relay_data(conn, from);
+        else if (!err)
+            err = degu_priv_flush(conn);
         if (err || chunk.size == 0)
             return err;
     }
@@ -6139,6 +6161,7 @@ DEGU_PRIV degu_err degu_priv_poll_once(degu_server *server, degu_priv_call *me,
         me->signalled ? 0 : degu_priv_remaining(me->now, then);
     uint64_t tags[DEGU_PRIV_BATCH];
     degu_err err = DEGU_OK;
+    bool knocks = false;
     int i, n;
 
     n = degu_priv_wait(server, tags, timeout);
@@ -6149,9 +6172,15 @@ DEGU_PRIV degu_err degu_priv_poll_once(degu_server *server, degu_priv_call *me,
         return DEGU_E_INTERRUPTED;
     me->signalled = false;
     me->now = degu_now();
-    for (i = 0; i < n && !err; i++)
-        err = degu_priv_event(server, me, tags[i]);
-    return err;
+    /* The listener last: a place that has just been left can be taken. */
+    for (i = 0; i < n && !err; i++) {
+        if (tags[i] == DEGU_PRIV_TAG_LISTENER)
+            knocks = true;
+        else
+            err = degu_priv_event(server, me, tags[i]);
+    }
+    return knocks && !err ? degu_priv_event(server, me, DEGU_PRIV_TAG_LISTENER)
+                          : err;
 }
 
 /* A turn for each of those that are in the line now. */

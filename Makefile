@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+# Degu: every command a person runs.  `make` builds, `make help` lists.
+#
+# CC, CFLAGS, CPPFLAGS, LDFLAGS and PYTHON are yours; prefix and DESTDIR too.
+
+CFLAGS ?= -O2
+prefix ?= /usr/local
+includedir ?= $(prefix)/include
+pkgconfigdir ?= $(prefix)/share/pkgconfig
+# Debian's python3-* packages belong to /usr/bin/python3, so that goes first.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+
+# The Debian packages each command needs; `make demo`, `make test` and the
+# others install what is missing when they run as root, and else say what to
+# type.  Anywhere but on Debian they leave that to you.
+DEMO_PACKAGES = gcc libc6-dev curl python3 python3-dev
+TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang gcc-multilib g++-multilib \
+    musl-tools pkg-config python3-pytest python3-hypothesis \
+    python3-setuptools python3-wheel
+BENCH_PACKAGES = $(DEMO_PACKAGES) strace
+LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
+FORMAT_PACKAGES = clang-format
+
+EXAMPLES = $(patsubst doc/examples/%.c,build/%,$(wildcard doc/examples/*.c))
+DEMO = build/demo_server build/demo_client
+BENCH = build/bench_duo build/bench_parse
+SOURCES = degu.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
+    tests/bench/*.c tests/c/*.[ch])
+VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
+
+.PHONY: all help extension demo test bench size install uninstall clean \
+    format lint demo-packages test-packages bench-packages lint-packages \
+    format-packages
+
+all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | \
+	    while IFS=: read -r name what; do \
+	        printf 'make %-10s %s\n' "$$name" "$$what"; done
+
+extension:
+	@CC='$(CC)' CFLAGS='$(CPPFLAGS) $(CFLAGS)' LDFLAGS='$(LDFLAGS)' \
+	    $(PYTHON) tests/build_extension.py py/degu
+
+demo: demo-packages extension $(DEMO) ## servers and clients of both languages and curl, shown
+	$(PYTHON) tests/demo/demo.py build
+
+test: test-packages ## everything that can be wrong, in about ten minutes
+	@CC='$(CC)' $(PYTHON) tests/run.py
+
+bench: bench-packages extension $(BENCH) ## round trips against the raw limit, parser, system calls
+	$(PYTHON) tests/bench/bench.py build
+
+size: bench-packages | build ## of the source, of a program that only parses, of the structs
+	@CC='$(CC)' $(PYTHON) tests/bench/size.py build
+
+build/%: doc/examples/%.c degu.h | build
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread
+
+build/demo_%: tests/demo/%.c degu.h | build
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread
+
+build/bench_%: tests/bench/%.c degu.h | build
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread
+
+build:
+	mkdir -p build
+
+install: degu.h degu.pc.in ## header and degu.pc; prefix and DESTDIR are honoured
+	install -d $(DESTDIR)$(includedir) $(DESTDIR)$(pkgconfigdir)
+	install -m 644 degu.h $(DESTDIR)$(includedir)/degu.h
+	sed -e 's|@prefix@|$(prefix)|' -e 's|@includedir@|$(includedir)|' \
+	    -e 's|@version@|$(VERSION)|' degu.pc.in \
+	    > $(DESTDIR)$(pkgconfigdir)/degu.pc
+	chmod 644 $(DESTDIR)$(pkgconfigdir)/degu.pc
+
+uninstall: ## the reverse of install
+	rm -f $(DESTDIR)$(includedir)/degu.h $(DESTDIR)$(pkgconfigdir)/degu.pc
+
+clean: ## remove what was built
+	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache py/*.egg-info
+	rm -f py/degu/*.so
+	find py tests doc -name __pycache__ -type d -exec rm -rf {} +
+
+format: format-packages ## clang-format over the C files, on request only
+	clang-format -i $(SOURCES)
+
+lint: lint-packages ## clang-tidy, cppcheck, gcc -fanalyzer, mypy, rules of the house
+	@$(PYTHON) tests/lint.py
+
+# What a command needs and Debian has: installed by root, named for others.
+demo-packages: PACKAGES = $(DEMO_PACKAGES)
+test-packages: PACKAGES = $(TEST_PACKAGES)
+bench-packages: PACKAGES = $(BENCH_PACKAGES)
+lint-packages: PACKAGES = $(LINT_PACKAGES)
+format-packages: PACKAGES = $(FORMAT_PACKAGES)
+demo-packages test-packages bench-packages lint-packages format-packages:
+	@sh tests/packages.sh $(PACKAGES)

@@ -1,0 +1,358 @@
+/* duo.c - one round trip after another through one connection, at the least
+   cost there is (raw) and through degu.h
+   SPDX-License-Identifier: MIT OR 0BSD
+
+       duo raw FAMILY MS REQUEST RESPONSE   send() and recv() of so many bytes
+       duo degu FAMILY MS                   POST of 108 bytes, answered by 108
+       duo bytes FAMILY                     how many bytes that is on the wire
+       duo trips FAMILY COUNT               so many of them, for strace
+
+   FAMILY is unix or inet6.  Client and server are two processes; whoever calls
+   pins them both to one core.  Prints round trips a second and the CPU time in
+   microseconds that both ends together take for one, which stays right when
+   something else borrows the core. */
+#define _GNU_SOURCE
+#define DEGU_IMPLEMENTATION
+#include "degu.h"
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BODY = 108, BATCH = 64, TIMEOUT_MS = 15000 };
+
+/* The server's account, in memory that both processes see. */
+static struct account {
+    double cpu;
+    long served;
+} *account;
+
+static char buffer[1 << 16];
+static char body[BODY];
+
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static void check(degu_err err)
+{
+    if (err == DEGU_OK)
+        return;
+    fprintf(stderr, "duo: %s\n", degu_strerror(err));
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double cpu(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+
+/* ---- raw ---- */
+
+struct raw {
+    int fd;
+    size_t out, in;
+};
+
+static int raw_trip(struct raw *raw)
+{
+    size_t have = 0;
+
+    if (send(raw->fd, buffer, raw->out, MSG_NOSIGNAL) != (ssize_t)raw->out)
+        return 0;
+    while (have < raw->in) {
+        ssize_t n = recv(raw->fd, buffer, sizeof buffer, 0);
+        if (n <= 0)
+            return 0;
+        have += (size_t)n;
+    }
+    return 1;
+}
+
+static void raw_serve(struct raw *raw)
+{
+    double start = cpu();
+    size_t have = 0;
+    ssize_t n;
+
+    while ((n = recv(raw->fd, buffer, sizeof buffer, 0)) > 0) {
+        have += (size_t)n;
+        if (have < raw->in)
+            continue;
+        have = 0;
+        if (send(raw->fd, buffer, raw->out, MSG_NOSIGNAL) < 0)
+            break;
+        account->served++;
+    }
+    account->cpu = cpu() - start;
+}
+
+static int raw_listen(const char *family, struct sockaddr_storage *at,
+                      socklen_t *len)
+{
+    struct sockaddr_in6 in6 = {0};
+    int fd;
+
+    memset(at, 0, sizeof *at);
+    at->ss_family = AF_UNIX;
+    *len = sizeof at->ss_family; /* the kernel chooses an abstract name */
+    if (!strcmp(family, "inet6")) {
+        in6.sin6_family = AF_INET6;
+        in6.sin6_addr = in6addr_loopback;
+        *len = sizeof in6;
+        memcpy(at, &in6, sizeof in6);
+    }
+    fd = socket(at->ss_family, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)at, *len) || listen(fd, 1))
+        die("listen");
+    *len = sizeof *at;
+    if (getsockname(fd, (struct sockaddr *)at, len))
+        die("getsockname");
+    return fd;
+}
+
+static void no_delay(int fd)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+static pid_t raw_open(struct raw *raw, const char *family, size_t request,
+                      size_t response)
+{
+    struct sockaddr_storage at;
+    socklen_t len;
+    int listener = raw_listen(family, &at, &len);
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        raw->fd = accept(listener, NULL, NULL);
+        raw->out = response;
+        raw->in = request;
+        no_delay(raw->fd);
+        raw_serve(raw);
+        _exit(0);
+    }
+    raw->fd = socket(at.ss_family, SOCK_STREAM, 0);
+    if (raw->fd < 0 || connect(raw->fd, (struct sockaddr *)&at, len))
+        die("connect");
+    no_delay(raw->fd);
+    raw->out = request;
+    raw->in = response;
+    return pid;
+}
+
+/* ---- degu ---- */
+
+static degu_server server;
+static degu_client client;
+
+static degu_err answer(degu_session *session, const degu_request *request)
+{
+    static char text[BODY];
+    size_t have = 0, len;
+    degu_err err;
+
+    (void)request;
+    do {
+        err = degu_read_body(session->conn, text + have, sizeof text - have,
+                             &len);
+        have += err ? 0 : len;
+    } while (!err && have < sizeof text);
+    if (err)
+        return err;
+    return degu_send_response(session->conn, 200, degu_string("OK"), NULL, 0,
+                              degu_body_bytes(text, have));
+}
+
+static double connected_at;
+
+static degu_err connected(degu_session *session)
+{
+    (void)session;
+    connected_at = cpu();
+    return DEGU_OK;
+}
+
+static void closed(degu_session *session, degu_err why)
+{
+    (void)why;
+    account->cpu = cpu() - connected_at;
+    account->served = (long)session->requests;
+}
+
+static void stop(int number)
+{
+    (void)number;
+    degu_server_stop(&server);
+}
+
+static pid_t degu_open(const char *family)
+{
+    static degu_slot slots[4];
+    char text[DEGU_ADDRESS_TEXT];
+    degu_address address;
+    degu_server_config config = degu_server_defaults(answer, slots, 4);
+    pid_t pid;
+
+    config.on_connect = connected;
+    config.on_close = closed;
+    check(degu_server_open(&server, strcmp(family, "inet6") ? "@" : "[::1]:0",
+                           &config));
+    check(degu_server_address(&server, &address));
+    signal(SIGTERM, stop);
+    pid = fork();
+    if (pid == 0)
+        _exit(degu_serve(&server, NULL) != DEGU_OK);
+    check(degu_client_open(&client, degu_format_address(&address, text),
+                           TIMEOUT_MS));
+    return pid;
+}
+
+static int degu_trip(struct raw *unused)
+{
+    degu_response response;
+    size_t have = 0, len;
+    degu_err err;
+
+    (void)unused;
+    check(degu_client_request(&client, DEGU_POST, "/", NULL, 0,
+                              degu_body_bytes(body, BODY), &response));
+    while (!(err = degu_read_body(&client.conn, buffer + have,
+                                  sizeof buffer - have, &len)))
+        have += len;
+    return err == DEGU_END && have == BODY;
+}
+
+/* The client's way, with the bytes counted. */
+static size_t sent, received;
+
+static ptrdiff_t count_recv(void *ctx, void *buf, size_t len, unsigned flags)
+{
+    ptrdiff_t n = degu_socket_recv(ctx, buf, len, flags);
+    if (n > 0 && !(flags & DEGU_IO_PEEK))
+        received += (size_t)n;
+    return n;
+}
+
+static ptrdiff_t count_send(void *ctx, const degu_str *pieces, size_t count,
+                            unsigned flags)
+{
+    ptrdiff_t n = degu_socket_send(ctx, pieces, count, flags);
+    if (n > 0)
+        sent += (size_t)n;
+    return n;
+}
+
+static void print_bytes(void)
+{
+    degu_io io = degu_conn_io(&client.conn);
+
+    io.recv = count_recv;
+    io.send = count_send;
+    degu_conn_set_io(&client.conn, io);
+    if (!degu_trip(NULL))
+        die("trip");
+    printf("%lu %lu\n", (unsigned long)sent, (unsigned long)received);
+}
+
+/* ---- both ---- */
+
+static long run(int (*trip)(struct raw *raw), struct raw *raw, double seconds)
+{
+    double end = now() + seconds;
+    long n = 0;
+
+    do {
+        for (int i = 0; i < BATCH; i++, n++)
+            if (!trip(raw))
+                die("trip");
+    } while (now() < end);
+    return n;
+}
+
+static void finish(int fd, pid_t pid, int wild)
+{
+    int status;
+
+    close(fd);
+    if (wild) {
+        /* Wait for the close to be seen before the stop. */
+        for (int i = 0; i < 1000 && !account->served; i++)
+            usleep(1000);
+        kill(pid, SIGTERM);
+    }
+    if (waitpid(pid, &status, 0) != pid || status)
+        die("server");
+}
+
+static void measure(int (*trip)(struct raw *raw), struct raw *raw, int fd,
+                    pid_t pid, double seconds)
+{
+    double t, c;
+    long n;
+
+    run(trip, raw, seconds / 10);
+    t = now();
+    c = cpu();
+    n = run(trip, raw, seconds);
+    t = now() - t;
+    c = cpu() - c;
+    finish(fd, pid, raw == NULL);
+    printf("%.0f %.3f\n", (double)n / t,
+           (c / (double)n + account->cpu / (double)account->served) * 1e6);
+}
+
+int main(int argc, char **argv)
+{
+    struct raw raw;
+    pid_t pid;
+
+    if (argc < 3)
+        return 2;
+    account = mmap(NULL, sizeof *account, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (account == MAP_FAILED)
+        die("mmap");
+    memset(body, 'A', sizeof body);
+    if (!strcmp(argv[1], "raw") && argc == 6) {
+        pid = raw_open(&raw, argv[2], strtoul(argv[4], NULL, 10),
+                       strtoul(argv[5], NULL, 10));
+        measure(raw_trip, &raw, raw.fd, pid, atof(argv[3]) / 1000);
+        return 0;
+    }
+    pid = degu_open(argv[2]);
+    if (!strcmp(argv[1], "degu") && argc == 4) {
+        measure(degu_trip, NULL, client.socket.fd, pid,
+                atof(argv[3]) / 1000);
+        return 0;
+    }
+    if (!strcmp(argv[1], "trips") && argc == 4)
+        for (long n = atol(argv[3]); n > 0; n--)
+            degu_trip(NULL);
+    else
+        print_bytes();
+    finish(client.socket.fd, pid, 1);
+    return 0;
+}

@@ -1,0 +1,566 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Runs the tests, stage after stage, and stops at the first that fails.
+
+    run.py            all of them
+    run.py --list     their names
+    run.py NAME...    some of them
+
+CC and CFLAGS choose the compiler of the C tests.  PYTHONS lists further
+interpreters to test the extension with; by default CPython 3.10 to 3.13, as far
+as the path or pyenv have them.  The last line is the sum of all checks.
+"""
+
+import glob
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+BUILD = os.path.join(ROOT, 'build', 'tests')
+CC = shlex.split(os.environ.get('CC', 'cc'))
+CFLAGS = shlex.split(os.environ.get('CFLAGS', '-O2'))
+LIMIT = 300  # seconds for one program
+SANITIZE = ['-O1', '-g', '-fsanitize=address,undefined',
+            '-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
+C_TESTS = ('test_vectors', 'test_table', 'test_format', 'test_exchange',
+           'test_server')
+
+
+class Failed(Exception):
+    pass
+
+
+class Totals:
+    passed = 0
+    failed = 0
+
+
+def environment(**more):
+    env = dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'py'),
+               PYTHONDONTWRITEBYTECODE='1')
+    env.update(more)
+    return env
+
+
+def count(text):
+    """(passed, failed) from the last closing line of a runner, or None."""
+    found = re.findall(r'^(\d+) passed, (\d+) failed\b', text, re.M)
+    if found:
+        return (int(found[-1][0]), int(found[-1][1]))
+    found = re.findall(r'^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s', text, re.M)
+    if not found:  # pytest's
+        return None
+    words = dict((what, int(n)) for (n, what) in
+                 re.findall(r'(\d+) ([a-z]+)', found[-1]))
+    failed = sum(words.get(w, 0) for w in ('failed', 'error', 'errors'))
+    return (words.get('passed', 0), failed)
+
+
+def run(label, command, counted=True, shown=(), cwd=ROOT, **env):
+    """Runs one command as one or many checks, and reports it in a line."""
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=environment(**env), timeout=LIMIT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace',
+            stdin=subprocess.DEVNULL)
+        (status, text) = (done.returncode, done.stdout)
+    except subprocess.TimeoutExpired as error:
+        (status, text) = ('no end after {} s'.format(LIMIT),
+                          (error.stdout or b'').decode(errors='replace'))
+    (passed, failed) = (count(text) if counted else None) or (
+        int(status == 0), int(status != 0))
+    if status and not failed:
+        failed = 1
+    if not status and not passed:
+        (status, failed) = ('no check was made', 1)
+    Totals.passed += passed
+    Totals.failed += failed
+    print('   {}: {} passed, {} failed ({:.1f} s)'.format(
+        label, passed, failed, time.monotonic() - started), flush=True)
+    for line in text.splitlines():
+        if any(word in line for word in shown):
+            print('      ' + line)
+    if status or failed:
+        print('\n'.join(text.splitlines()[-120:]))
+        print('   command: ' + shlex.join(command))
+        raise Failed('{} ({})'.format(label, status))
+    return text
+
+
+def check(label, good, text=''):
+    """One check that is made here."""
+    Totals.passed += bool(good)
+    Totals.failed += not good
+    print('   {}: {}'.format(label, 'ok' if good else 'FAILED'), flush=True)
+    if not good:
+        print(text)
+        raise Failed(label)
+
+
+def compile_all(jobs):
+    """Compiles (target, command) pairs, as many at a time as cores."""
+    def work(job):
+        (target, command) = job
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        return subprocess.run(command + ['-o', target], cwd=ROOT, text=True,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (job, done) in zip(jobs, pool.map(work, jobs)):
+            if done.returncode:
+                print(done.stdout[-8000:])
+                Totals.failed += 1
+                raise Failed('compiling ' + os.path.basename(job[0]))
+
+
+# ------------------------------------------------------------------ C tests
+
+def still():
+    """A prefix that gives sanitizers the address space that they expect."""
+    command = ['setarch', '-R']
+    try:
+        works = subprocess.run(command + ['true'], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL).returncode == 0
+    except OSError:
+        works = False
+    return command if works else []
+
+
+def cpu_has(flag):
+    try:
+        with open('/proc/cpuinfo') as file:
+            return re.search(r'^flags\s*:.*\b{}\b'.format(flag), file.read(),
+                             re.M) is not None
+    except OSError:
+        return False
+
+
+def c_tests():
+    found = sorted(os.path.basename(path)[:-2] for path in
+                   glob.glob(HERE + '/c/test_*.c'))
+    missing = set(C_TESTS) - set(found)
+    if missing:
+        raise Failed('not there: ' + ', '.join(sorted(missing)))
+    return found
+
+
+def c_stage(variants, prefix=()):
+    """variants: (name, tests, flags)"""
+    jobs = []
+    for (name, tests, flags) in variants:
+        for test in tests:
+            target = os.path.join(BUILD, name, test)
+            jobs.append((target, CC + ['-Wall', '-Wextra', '-g', *flags,
+                                       '-I' + ROOT, '-pthread',
+                                       '{}/c/{}.c'.format(HERE, test)]))
+    compile_all(jobs)
+    for (target, _) in jobs:
+        arguments = (sorted(glob.glob(HERE + '/vectors/*.txt'))
+                     if target.endswith('_vectors') else [])
+        label = '/'.join(target.split(os.sep)[-2:])
+        run(label, [*prefix, target, *arguments],
+            UBSAN_OPTIONS='print_stacktrace=1',
+            TSAN_OPTIONS='halt_on_error=1')
+
+
+def stage_c():
+    c_stage([('plain', c_tests(), CFLAGS)])
+
+
+def stage_c_sanitized():
+    c_stage([('asan', c_tests(), SANITIZE)], still())
+
+
+def stage_c_variants():
+    tables = ['test_table', 'test_vectors']
+    variants = [('no-simd', tables, CFLAGS + ['-DDEGU_NO_SIMD']),
+                ('poll', ['test_server'], CFLAGS + ['-DDEGU_USE_POLL'])]
+    for flag in ('ssse3', 'avx2'):
+        if cpu_has(flag):
+            variants.append((flag, tables, CFLAGS + ['-m' + flag]))
+        else:
+            print('   not run: this processor has no ' + flag)
+    c_stage(variants)
+    c_stage([('tsan', ['test_server'],
+              ['-O1', '-g', '-fsanitize=thread'])], still())
+
+
+def stage_compile():
+    run('compile.sh', ['sh', HERE + '/c/compile.sh'])
+
+
+CONSUMER = '''\
+#define DEGU_IMPLEMENTATION
+#include HEADER
+int main(void)
+{
+    char head[] = "GET / HTTP/1.1\\r\\n\\r\\n";
+    degu_request request;
+    size_t len = 0;
+    return degu_scan_head(head, sizeof head - 1, &len) != DEGU_OK ||
+           degu_parse_request(head, len, &request) != DEGU_OK;
+}
+'''
+
+
+def stage_install():
+    tmp = tempfile.mkdtemp(prefix='degu-install.')
+    try:
+        install_into(tmp)
+    finally:
+        shutil.rmtree(tmp)
+
+
+def install_into(tmp):
+    def make(*words):
+        return ['make', '-s', *words]
+
+    source = tmp + '/consumer.c'
+    with open(source, 'w') as file:
+        file.write(CONSUMER)
+    prefix = tmp + '/prefix'
+    run('make install', make('install', 'prefix=' + prefix), counted=False)
+    header = '-DHEADER="degu.h"'
+    run('plain cc', CC + [header, '-I' + prefix + '/include', source, '-o',
+                          tmp + '/plain'], counted=False)
+    run('it runs', [tmp + '/plain'], counted=False)
+    run('pkg-config', ['sh', '-c', '{} {} {} $(pkg-config --cflags --libs '
+                       'degu) -o {}'.format(
+                           shlex.join(CC), shlex.quote(header), source,
+                           tmp + '/packaged')], counted=False,
+        PKG_CONFIG_PATH=prefix + '/share/pkgconfig')
+    run('it runs', [tmp + '/packaged'], counted=False)
+    os.mkdir(tmp + '/foreign')
+    shutil.copy(ROOT + '/degu.h', tmp + '/foreign/degu.h')
+    run('header copied into a foreign tree',
+        CC + ['-DHEADER="foreign/degu.h"', source, '-o', tmp + '/foreign/run'],
+        counted=False, cwd=tmp)
+    run('it runs', [tmp + '/foreign/run'], counted=False)
+    run('make uninstall', make('uninstall', 'prefix=' + prefix), counted=False)
+    left = [name for (_, _, names) in os.walk(prefix) for name in names]
+    check('nothing is left', not left, str(left))
+    run('DESTDIR', make('install', 'prefix=/usr', 'DESTDIR=' + tmp + '/root'),
+        counted=False)
+    with open(tmp + '/root/usr/share/pkgconfig/degu.pc') as file:
+        text = file.read()
+    check('degu.pc knows prefix, not DESTDIR', 'prefix=/usr\n' in text and
+          tmp not in text and '@' not in text, text)
+
+
+# ------------------------------------------------------------------- Python
+
+def version_of(python):
+    done = subprocess.run(
+        [python, '-c', 'import sys; print(sys.implementation.name, '
+         '"%d.%d" % sys.version_info[:2])'], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return done.stdout.split() if done.returncode == 0 else None
+
+
+def other_pythons():
+    """{'3.12': path} of what PYTHONS says or this machine has; one each."""
+    if 'PYTHONS' in os.environ:
+        candidates = os.environ['PYTHONS'].split()
+    else:
+        names = ['python3.{}'.format(minor) for minor in range(10, 14)]
+        candidates = [path for path in map(shutil.which, names) if path]
+        if shutil.which('pyenv'):
+            root = subprocess.run(['pyenv', 'root'], text=True,
+                                  stdout=subprocess.PIPE).stdout.strip()
+            candidates += sorted(glob.glob(root + '/versions/3.1*/bin/python'))
+    ours = '{}.{}'.format(*sys.version_info[:2])
+    found = {}
+    for path in candidates:
+        (name, version) = version_of(path) or (None, None)
+        if name == 'cpython' and version != ours:
+            found.setdefault(version, path)
+    return found
+
+
+def with_pytest(python, version):
+    """This interpreter, or one of a virtual environment, that has pytest."""
+    probe = ['-c', 'import pytest, hypothesis']
+    if subprocess.run([python, *probe], stderr=subprocess.DEVNULL,
+                      env=environment()).returncode == 0:
+        return python
+    folder = os.path.join(ROOT, 'build', 'venv-' + version)
+    inner = folder + '/bin/python'
+    if not os.path.exists(inner) or subprocess.run(
+            [inner, *probe], stderr=subprocess.DEVNULL).returncode:
+        run('pytest for ' + version,
+            ['sh', '-c', '{0} -m venv --clear {1} && {1}/bin/python -m pip '
+             'install -q --disable-pip-version-check pytest hypothesis'.format(
+                 shlex.quote(python), shlex.quote(folder))], counted=False)
+    return inner
+
+
+def python_tests(python, version, *options):
+    run('extension for ' + version,
+        [python, HERE + '/build_extension.py', 'py/degu'], counted=False,
+        CC=shlex.join(CC))
+    run('tests on ' + version,
+        [python, '-X', 'dev', '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
+         '-o', 'faulthandler_timeout=60',
+         *options, 'tests/py'])
+
+
+def stage_python():
+    python_tests(sys.executable, '{}.{}.{}'.format(*sys.version_info[:3]))
+
+
+def stage_pythons():
+    others = other_pythons()
+    for version in ('3.10', '3.11', '3.12', '3.13'):
+        if version in others:
+            python_tests(with_pytest(others[version], version), version)
+        elif version != '{}.{}'.format(*sys.version_info[:2]):
+            print('   not run: no CPython {} here'.format(version))
+
+
+def sanitizer_libraries():
+    names = ('libasan.so', 'libubsan.so')
+    return ':'.join(subprocess.run(
+        CC + ['-print-file-name=' + name], text=True,
+        stdout=subprocess.PIPE).stdout.strip() for name in names)
+
+
+def sanitized_package():
+    """A copy of the package with the extension built with sanitizers."""
+    folder = os.path.join(BUILD, 'asan-py')
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT + '/py/degu', folder + '/degu',
+                    ignore=shutil.ignore_patterns('*.so', '__pycache__'))
+    run('extension with sanitizers',
+        [sys.executable, HERE + '/build_extension.py', folder + '/degu'],
+        counted=False, CC=shlex.join(CC), CFLAGS=' '.join(SANITIZE))
+    return folder
+
+
+def stage_python_sanitized():
+    folder = sanitized_package()
+    run('tests with sanitizers',
+        # The sanitizer's report goes past what pytest would hold back.
+        [*still(), sys.executable, '-m', 'pytest', '-q', '--capture=sys',
+         '-p', 'no:cacheprovider', '-p', 'no:faulthandler', 'tests/py'],
+        PYTHONPATH=folder, DEGU_SANITIZED='1', PYTHONMALLOC='malloc',
+        LD_PRELOAD=sanitizer_libraries(),
+        ASAN_OPTIONS='detect_leaks=1',
+        UBSAN_OPTIONS='print_stacktrace=1')
+
+
+def stage_package():
+    """An sdist that builds in an empty directory without a network."""
+    tmp = tempfile.mkdtemp(prefix='degu-package.')
+    try:
+        package_into(tmp)
+    finally:
+        shutil.rmtree(tmp)
+
+
+def package_into(tmp):
+    hook = ('import sys; from setuptools import build_meta; '
+            'print(build_meta.build_{}(sys.argv[1]))')
+    shutil.copytree(ROOT, tmp + '/tree', ignore=shutil.ignore_patterns(
+        'build', 'dist', '.git', '*.so', '__pycache__', '*.egg-info'))
+    run('sdist', [sys.executable, '-c', hook.format('sdist'), tmp],
+        counted=False, cwd=tmp + '/tree')
+    shutil.rmtree(tmp + '/tree')
+    (sdist,) = glob.glob(tmp + '/*.tar.gz')
+    os.mkdir(tmp + '/empty')
+    with tarfile.open(sdist) as archive:
+        names = archive.getnames()
+        archive.extractall(tmp + '/empty')
+    check('degu.h and the licences are in it',
+          {'degu.h', 'LICENSE', 'MIT.txt', '0BSD.txt', 'README.md'} <=
+          {os.path.basename(name) for name in names}, '\n'.join(names))
+    (source,) = glob.glob(tmp + '/empty/*')
+    run('wheel', [sys.executable, '-c', hook.format('wheel'), tmp],
+        counted=False, cwd=source)
+    (wheel,) = glob.glob(tmp + '/*.whl')
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp + '/site')
+    text = run('it imports', [
+        sys.executable, '-c', 'import degu, degu.server, degu.client; '
+        'print(degu.__file__, degu.__version__)'], counted=False, cwd=tmp,
+        PYTHONPATH=tmp + '/site')
+    check('from where it should', text.startswith(tmp + '/site/'), text)
+
+
+# -------------------------------------------------------------------- texts
+
+def documents():
+    return [path for path in [ROOT + '/README.md'] +
+            sorted(glob.glob(ROOT + '/doc/**/*.md', recursive=True))
+            if os.path.exists(path)]
+
+
+def blocks(path, language):
+    """(first line, text) of each fenced block in this language."""
+    with open(path) as file:
+        lines = file.read().split('\n')
+    (start, found) = (None, [])
+    for (number, line) in enumerate(lines, 1):
+        if start is None and re.match(r'```({})\b'.format(language), line):
+            start = number + 1
+        elif start is not None and line.startswith('```'):
+            found.append((start, '\n'.join(lines[start - 1:number - 1]) + '\n'))
+            start = None
+    return found
+
+
+DOCTEST = '''
+import doctest, sys
+text = open(sys.argv[1]).read()
+test = doctest.DocTestParser().get_doctest(
+    text, {'__name__': '__main__'}, sys.argv[2], sys.argv[2], 0)
+runner = doctest.DocTestRunner()
+(failed, tried) = runner.run(test)
+print('%d passed, %d failed' % (tried - failed, failed))
+sys.exit(failed != 0)
+'''
+
+
+def stage_doctest():
+    os.makedirs(BUILD, exist_ok=True)
+    text = BUILD + '/doctest.txt'
+    for path in documents():
+        name = os.path.relpath(path, ROOT)
+        examples = [block for block in blocks(path, 'python|pycon')
+                    if '>>>' in block[1]]
+        if not examples:
+            continue
+        # Everything else becomes empty lines, so line numbers are right.
+        lines = ''
+        for (start, block) in examples:
+            lines += '\n' * (start - 1 - lines.count('\n')) + block
+        with open(text, 'w') as file:
+            file.write(lines)
+        run(name, [sys.executable, '-c', DOCTEST, text, name])
+    run('doc/examples/readme.py',
+        [sys.executable, ROOT + '/doc/examples/readme.py'], counted=False)
+
+
+def stage_readme():
+    """Every C block compiles; programs run, the clients against each server.
+
+    They would all listen on one port; here they use an abstract name."""
+    os.makedirs(BUILD + '/readme', exist_ok=True)
+    address = '@degu-readme-{}'.format(os.getpid())
+    programs = []
+    for path in sorted(glob.glob(ROOT + '/doc/examples/*.c')):
+        with open(path) as file:
+            programs.append((os.path.relpath(path, ROOT), file.read()))
+    for path in documents():
+        name = os.path.relpath(path, ROOT)
+        programs += [('{}:{}'.format(name, line), text)
+                     for (line, text) in blocks(path, 'c')]
+    (servers, clients) = ([], [])
+    for (index, (name, text)) in enumerate(programs):
+        program = '{}/readme/{}'.format(BUILD, index)
+        is_program = re.search(r'\bmain\(', text)
+        if '#include "degu.h"' not in text:
+            text = '#include "degu.h"\n' + text
+        with open(program + '.c', 'w') as file:
+            file.write(text.replace('127.0.0.1:8080', address))
+        flags = ['-Wall', '-Wextra', '-Werror', '-I' + ROOT, '-pthread',
+                 program + '.c']
+        run(name + ' compiles',
+            CC + flags + (CFLAGS + ['-o', program] if is_program else
+                          ['-fsyntax-only', '-Wno-unused']), counted=False)
+        if 'degu_server_open(' in text and is_program:
+            servers.append((name, program))
+        elif 'degu_client_open(' in text and is_program:
+            clients.append((name, program))
+        elif is_program:
+            run(name + ' runs', [program], counted=False)
+    for (name, program) in servers:
+        serve_clients(name, program, clients, address)
+
+
+def listens(address):
+    """Waits, ten seconds at most, for somebody to listen there."""
+    for _ in range(1000):
+        with socket.socket(socket.AF_UNIX) as sock:
+            if sock.connect_ex('\0' + address[1:]) == 0:
+                return True
+        time.sleep(0.01)
+    return False
+
+
+def serve_clients(name, program, clients, address):
+    server = subprocess.Popen([program], stdout=subprocess.DEVNULL)
+    try:
+        check(name + ' listens', listens(address))
+        for (client, program) in clients:
+            text = run('{} talks to {}'.format(client, name), [program],
+                       counted=False)
+            check('it says hello', 'hello, world' in text, text)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def stage_demo():
+    run('programs', ['make', '-s', 'build/demo_server', 'build/demo_client'],
+        counted=False)
+    run('demo.py', [sys.executable, HERE + '/demo/demo.py', 'build'])
+
+
+def stage_rules():
+    run('lint.py --rules', [sys.executable, HERE + '/lint.py', '--rules'],
+        counted=False)
+
+
+STAGES = {
+    'rules': stage_rules,
+    'c': stage_c,
+    'c-sanitized': stage_c_sanitized,
+    'c-variants': stage_c_variants,
+    'compile': stage_compile,
+    'install': stage_install,
+    'python': stage_python,
+    'doctest': stage_doctest,
+    'readme': stage_readme,
+    'demo': stage_demo,
+    'python-sanitized': stage_python_sanitized,
+    'pythons': stage_pythons,
+    'package': stage_package,
+}
+
+
+def main(names):
+    if names == ['--list']:
+        print('\n'.join(STAGES))
+        return 0
+    started = time.monotonic()
+    failure = None
+    for name in names or STAGES:
+        print('== {} ({:.0f} s)'.format(name, time.monotonic() - started),
+              flush=True)
+        try:
+            STAGES[name]()
+        except Failed as error:
+            failure = '{}: {}'.format(name, error)
+            Totals.failed = max(Totals.failed, 1)
+            break
+    print('== done in {:.0f} s'.format(time.monotonic() - started))
+    if failure:
+        print('FAILED in stage ' + failure)
+    print('{} passed, {} failed'.format(Totals.passed, Totals.failed))
+    return 1 if Totals.failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
