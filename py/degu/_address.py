@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""The one *address* argument of servers and clients."""
+
+import os
+import socket
+from typing import Any, Union
+
+Address = Union[tuple[str, int], tuple[str, int, int, int], str, bytes]
+
+
+def check_address(address: Any) -> socket.AddressFamily:
+    """The family that the form of *address* stands for.
+
+    Never a look at the host: ``(host, port)`` is IPv4 to a server, whatever
+    the host, and ``(host, port, flowinfo, scopeid)`` is IPv6.
+    """
+    if isinstance(address, tuple):
+        if len(address) not in (2, 4):
+            raise ValueError(
+                f'address: must have 2 or 4 items; got {address!r}'
+            )
+        if not isinstance(address[0], str):
+            raise TypeError(f'address: the host must be a str; got {address!r}')
+        for number in address[1:]:
+            if type(number) is not int:
+                raise TypeError(
+                    f'address: only ints behind the host; got {address!r}'
+                )
+        if not 0 <= address[1] <= 65535:
+            raise ValueError(f'address: no such port: {address!r}')
+        return socket.AF_INET if len(address) == 2 else socket.AF_INET6
+    if isinstance(address, str):
+        if not os.path.isabs(address) or os.path.normpath(address) != address:
+            raise ValueError(
+                f'address: not an absolute, normalized file name: {address!r}'
+            )
+        return socket.AF_UNIX
+    if isinstance(address, bytes):
+        return socket.AF_UNIX
+    raise TypeError(
+        f'address: need a tuple, str or bytes; got a {type(address)!r}: '
+        f'{address!r}'
+    )
+
+
+def check_timeout(timeout: Any) -> None:
+    """Refuses what is not a time in seconds that can be waited."""
+    if type(timeout) not in (int, float):
+        raise TypeError(
+            f'timeout: need an int or float; got a {type(timeout)!r}: '
+            f'{timeout!r}'
+        )
+    # A million seconds is longer than anybody waits and fits everywhere.
+    if not 0 < timeout <= 1000000:
+        raise ValueError(
+            f'timeout: need 0 < timeout <= 1000000; got {timeout!r}'
+        )

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Classes that need no C.  The extension imports them and makes instances.
+
+What they look like on the wire is asked of the extension, at the time of the
+call, as it is not there yet when it imports this module.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+MAX_LENGTH = 9999999999999999
+
+READY = 0
+
+
+def _check_length(name: str, value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(
+            f'{name}: need an int; got a {type(value)!r}: {value!r}'
+        )
+    if not 0 <= value <= MAX_LENGTH:
+        raise ValueError(f'need 0 <= {name} <= {MAX_LENGTH}; got {value!r}')
+    return value
+
+
+class Response(NamedTuple):
+    """What a server answers."""
+
+    status: int
+    reason: str
+    headers: dict[str, Any]
+    body: Any
+
+
+class API(NamedTuple):
+    """What an app may need to make its answer."""
+
+    Body: Any
+    ChunkedBody: Any
+    BodyIter: Any
+    ChunkedBodyIter: Any
+    Range: Any
+    ContentRange: Any
+
+
+class _Unique:
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f'cannot pickle {type(self).__name__!r} object')
+
+
+class _Value:
+    """Equal to its like, and to a str of the text on the wire."""
+
+    __slots__ = ('_key', '_text')
+
+    _key: tuple[int, ...]
+    _text: str
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}{self._key}'
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is type(self):
+            return self._key == other._key
+        if type(other) is str:
+            return self._text == other
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __reduce__(self) -> Any:
+        return (type(self), self._key)
+
+    @property
+    def start(self) -> int:
+        return self._key[0]
+
+    @property
+    def stop(self) -> int:
+        return self._key[1]
+
+
+class Range(_Value):
+    """Bytes [start, stop) of something."""
+
+    __slots__ = ()
+
+    def __new__(cls, start: int, stop: int) -> 'Range':
+        from degu._degu import format_range
+
+        self = super().__new__(cls)
+        self._key = (_check_length('start', start), _check_length('stop', stop))
+        if start >= stop:
+            raise ValueError(f'need start < stop; got {start} >= {stop}')
+        self._text = format_range(start, stop)
+        return self
+
+    def _clamp(self, total: int) -> int:
+        if _check_length('total', total) <= self.start:
+            raise ValueError(f'{self!r} out of bounds (total={total})')
+        return min(self.stop, total)
+
+    def content_length(self, total: int) -> int:
+        """How many of *total* bytes are in the range."""
+        return self._clamp(total) - self.start
+
+    def content_range(self, total: int) -> 'ContentRange':
+        """The range as a part of *total* bytes."""
+        return ContentRange(self.start, self._clamp(total), total)
+
+
+class ContentRange(_Value):
+    """Bytes [start, stop) out of total."""
+
+    __slots__ = ()
+
+    def __new__(cls, start: int, stop: int, total: int) -> 'ContentRange':
+        from degu._degu import format_range
+
+        self = super().__new__(cls)
+        self._key = (
+            _check_length('start', start),
+            _check_length('stop', stop),
+            _check_length('total', total),
+        )
+        if not start < stop <= total:
+            raise ValueError(
+                f'need start < stop <= total; got {self._key!r}'
+            )
+        self._text = format_range(start, stop, total)
+        return self
+
+    @property
+    def total(self) -> int:
+        return self._key[2]
+
+
+class _Source(_Unique):
+    """A body of what an iterable yields, for output."""
+
+    __slots__ = ('_length', '_source', '_state')
+
+    _length: int
+    _source: Any
+    _state: int
+
+    @property
+    def source(self) -> Any:
+        return self._source
+
+    @property
+    def state(self) -> int:
+        return self._state
+
+    def write_to(self, wfile: Any) -> int:
+        """Writes all of it to a file; the number of bytes."""
+        from degu._degu import write_to
+
+        return write_to(self, wfile)
+
+
+class BodyIter(_Source):
+    """The pieces that source yields, content_length bytes in all."""
+
+    __slots__ = ()
+
+    def __new__(cls, source: Iterable[Any], content_length: int) -> 'BodyIter':
+        self = super().__new__(cls)
+        self._source = source
+        self._length = _check_length('content_length', content_length)
+        self._state = READY
+        return self
+
+    def __repr__(self) -> str:
+        return f'BodyIter(<source>, {self._length})'
+
+    @property
+    def content_length(self) -> int:
+        return self._length
+
+
+class ChunkedBodyIter(_Source):
+    """The chunks, (extension, data), that source yields."""
+
+    __slots__ = ()
+
+    def __new__(cls, source: Iterable[Any]) -> 'ChunkedBodyIter':
+        self = super().__new__(cls)
+        self._source = source
+        self._length = 0
+        self._state = READY
+        return self
+
+    def __repr__(self) -> str:
+        return 'ChunkedBodyIter(<source>)'
+
+
+class Session(_Unique):
+    """One connection of a server, for as long as it lasts.
+
+    `store` belongs to the app, all else can only be read.
+    """
+
+    __slots__ = (
+        '_address',
+        '_credentials',
+        '_max_requests',
+        '_message',
+        '_reader',
+        '_sock',
+        '_store',
+    )
+
+    def __new__(
+        cls,
+        address: Any,
+        credentials: tuple[int, int, int] | None = None,
+        max_requests: int | None = None,
+    ) -> 'Session':
+        self = super().__new__(cls)
+        if credentials is not None:
+            if type(credentials) is not tuple:
+                raise TypeError(
+                    f'credentials: need a tuple; got a {type(credentials)!r}'
+                )
+            if len(credentials) != 3:
+                raise ValueError(
+                    'credentials: need a 3-tuple; '
+                    f'got a {len(credentials)}-tuple'
+                )
+        if max_requests is not None:
+            _check_length('max_requests', max_requests)
+        self._address = address
+        self._credentials = credentials
+        self._max_requests = max_requests
+        self._message: str | None = None
+        self._store: dict[Any, Any] = {}
+        # The server's: what counts requests, and what on_connect was given.
+        self._reader: Any = None
+        self._sock: Any = None
+        return self
+
+    def __repr__(self) -> str:
+        if self._credentials is None:
+            return f'Session({self._address!r})'
+        return f'Session({self._address!r}, {self._credentials!r})'
+
+    def __str__(self) -> str:
+        if self._credentials is None:
+            return repr(self._address)
+        return f'{self._address!r} {self._credentials!r}'
+
+    @property
+    def address(self) -> Any:
+        return self._address
+
+    @property
+    def credentials(self) -> tuple[int, int, int] | None:
+        return self._credentials
+
+    @property
+    def max_requests(self) -> int | None:
+        return self._max_requests
+
+    @property
+    def requests(self) -> int:
+        """How many requests have been answered."""
+        return 0 if self._reader is None else self._reader.requests
+
+    @property
+    def store(self) -> dict[Any, Any]:
+        return self._store
+
+    @property
+    def closed(self) -> bool:
+        return self._message is not None
+
+    @property
+    def message(self) -> str | None:
+        """Why the connection has ended."""
+        return self._message
+
+
+# Where users find them, and pickle.
+for _cls in (Response, API, Range, ContentRange, BodyIter, ChunkedBodyIter,
+             Session):
+    _cls.__module__ = 'degu.base'

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""What goes wrong between two ends of a connection.
+
+The extension makes these out of the list of errors in degu.h; there is no
+other list.  What has a name of its own in Python keeps it: `TimeoutError`,
+`ConnectionResetError`, `ConnectionRefusedError`, `OSError`.
+"""
+
+
+__all__ = (
+    'DeguError',
+    'EmptyPreambleError',
+    'ProtocolError',
+    'TruncatedError',
+)
+
+
+class DeguError(Exception):
+    """The base class.
+
+    `code` is the name in the list, such as `'E_TARGET'`; `status` what a
+    server answers with, or 0; `offset` where in its head, trailer or chunk
+    line the byte stands that caused it, or None.
+    """
+
+    def __init__(self, message: str = '', code: str = '', status: int = 0,
+                 offset: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.offset = offset
+
+
+class ProtocolError(DeguError, ValueError):
+    """A message, here or from the other end, that is not allowed."""
+
+
+class TruncatedError(ProtocolError, ConnectionError):
+    """The other end closed the connection inside a message."""
+
+
+class EmptyPreambleError(DeguError, ConnectionError):
+    """The other end closed the connection before the first byte of a message.
+
+    A request that can be repeated may be sent again, on a new connection.
+    """

@@ -1,0 +1,3109 @@
+/* _degu.c - Python's side of degu.h
+   SPDX-License-Identifier: MIT OR 0BSD
+
+   Everything in this file unwraps Python objects, calls the core, and wraps
+   what the core gives.  What may stand where in a message, in which order
+   things happen and what the bytes look like is decided in degu.h alone.
+
+       state        what belongs to one module object
+       errors       Python exceptions out of the core's error list
+       Reader       one degu_conn with its way to the other end
+       headers      dict to field lines and back
+       bodies       Body and ChunkedBody, which are input
+       Output       these, bytes, and all else that can be sent
+       Request
+       Connection   the client's end
+       Loop         degu_serve() with Python threads
+       module
+
+   What needs no C stands in _values.py and exceptions.py.
+
+   Rules that hold throughout:
+   - All objects are made by tp_new alone, so there is nothing half-made.
+   - The GIL guards all of it.  It is released around what may wait; whatever
+     is in use meanwhile is marked by Reader.busy, and a second user is told
+     so instead of being let in.
+   - The core calls back into this file.  If Python raises there, the exception
+     waits in Reader.exception until the core has returned. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#define DEGU_STATIC
+#define DEGU_IMPLEMENTATION
+#include "degu.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define READ_MAX 16777216   /* bytes that one read() may return */
+#define PIECE_MAX 1048576   /* bytes of a piece when a body is iterated */
+#define CALLBACK_MAX 65536  /* bytes for one call of a Python method */
+#define HELD_MAX 65536      /* bytes sent without releasing the GIL */
+#define STEP 65536          /* bytes of a body that have a timeout of their own */
+
+/* ======================================================================== */
+/* state                                                                    */
+/* ======================================================================== */
+
+enum { T_READER, T_BODY, T_CHUNKED_BODY, T_REQUEST, T_CONNECTION, T_LOOP,
+       T_COUNT };
+
+/* Objects that are needed again and again. */
+enum {
+    O_RESPONSE, /* classes of degu._values */
+    O_API_TYPE,
+    O_RANGE,
+    O_CONTENT_RANGE,
+    O_BODY_ITER,
+    O_CHUNKED_BODY_ITER,
+    O_PROTOCOL_ERROR, /* classes of degu.exceptions */
+    O_TRUNCATED_ERROR,
+    O_EMPTY_PREAMBLE_ERROR,
+    O_RANGE_NAME, /* names */
+    O_FILENO,
+    O_CLOSE,
+    O_RELEASE,
+    O_SOURCE,
+    O_LENGTH,
+    O_STATE,
+    O_API,    /* the object api */
+    O_SOCKET, /* socket.socket, once somebody came with one */
+    O_COUNT
+};
+
+#define METHOD_COUNT 7
+#define CACHE_SIZE 256
+
+typedef struct State {
+    PyTypeObject *type[T_COUNT];
+    PyObject *object[O_COUNT];
+    PyObject *method[METHOD_COUNT]; /* names, in the order of degu_method */
+    PyObject *cache[CACHE_SIZE];    /* short texts that were seen before */
+} State;
+
+static State *state_of(PyObject *self)
+{
+    return PyType_GetModuleState(Py_TYPE(self));
+}
+
+static PyObject *new_text(const char *ptr, size_t len)
+{
+    PyObject *text;
+
+    if (len < 2)
+        return PyUnicode_FromStringAndSize(ptr, (Py_ssize_t)len);
+    text = PyUnicode_New((Py_ssize_t)len, 127);
+    if (text)
+        memcpy(PyUnicode_1BYTE_DATA(text), ptr, len);
+    return text;
+}
+
+/* A str of text, which is ASCII: the one made last time, if it is still in
+   the cache, which saves its making and the reckoning of its hash. */
+static PyObject *cached_text(State *st, degu_str text)
+{
+    uint64_t mix = 0;
+    PyObject **place, *made;
+
+    if (text.len < 2 || text.len > 32)
+        return new_text(text.ptr, text.len);
+    memcpy(&mix, text.ptr, text.len < 8 ? text.len : 8);
+    mix = mix * UINT64_C(0x9e3779b97f4a7c15) ^
+          text.len * UINT64_C(0xc2b2ae3d27d4eb4f) ^
+          (uint64_t)(unsigned char)text.ptr[text.len - 1] << 50;
+    place = &st->cache[mix >> 56];
+    if (*place && (size_t)PyUnicode_GET_LENGTH(*place) == text.len &&
+        !memcmp(PyUnicode_1BYTE_DATA(*place), text.ptr, text.len))
+        return Py_NewRef(*place);
+    made = new_text(text.ptr, text.len);
+    if (made)
+        Py_XSETREF(*place, Py_NewRef(made));
+    return made;
+}
+
+/* ======================================================================== */
+/* errors                                                                   */
+/* ======================================================================== */
+
+/* The exception in flight as one object, and back (3.12 has this built in). */
+static PyObject *take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *trace;
+
+    PyErr_Fetch(&type, &value, &trace);
+    if (!type)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (trace)
+        PyException_SetTraceback(value, trace);
+    Py_DECREF(type);
+    Py_XDECREF(trace);
+    return value;
+#endif
+}
+
+static void give_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
+                  PyException_GetTraceback(exception));
+#endif
+}
+
+static void raise_system(int number)
+{
+    errno = number ? number : ECONNRESET;
+    PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* Raises what the core reported.  system is errno; conn where it happened, or
+   NULL; about an addition to the sentence, or NULL. */
+static void raise_error(State *st, degu_err err, int system,
+                        const degu_conn *conn, const char *about)
+{
+    PyObject *type, *text, *bytes, *offset, *made = NULL;
+    degu_str seen = conn ? degu_conn_error_bytes(conn) : degu_bytes(NULL, 0);
+
+    switch ((int)err) {
+    case DEGU_E_RESET:
+    case DEGU_E_SYSTEM:
+        raise_system(system);
+        return;
+    case DEGU_E_TIMEOUT:
+        PyErr_SetString(PyExc_TimeoutError, degu_strerror(err));
+        return;
+    case DEGU_E_REFUSED:
+        PyErr_SetString(PyExc_ConnectionRefusedError, degu_strerror(err));
+        return;
+    case DEGU_E_CLOSED:
+        type = st->object[O_EMPTY_PREAMBLE_ERROR];
+        break;
+    case DEGU_E_TRUNCATED:
+        type = st->object[O_TRUNCATED_ERROR];
+        break;
+    default:
+        type = st->object[O_PROTOCOL_ERROR];
+    }
+    bytes = PyBytes_FromStringAndSize(seen.ptr, (Py_ssize_t)seen.len);
+    offset = seen.ptr ? PyLong_FromSize_t(degu_conn_error_at(conn))
+                      : Py_NewRef(Py_None);
+    if (!bytes || !offset)
+        text = NULL;
+    else if (seen.ptr)
+        text = PyUnicode_FromFormat("%s: %R at byte %S", degu_strerror(err),
+                                    bytes, offset);
+    else
+        text = PyUnicode_FromFormat(about ? "%s: %s" : "%s",
+                                    degu_strerror(err), about);
+    if (text)
+        made = PyObject_CallFunction(type, "NsiO", text, degu_err_name(err),
+                                     degu_err_status(err), offset);
+    if (made)
+        PyErr_SetObject(type, made);
+    Py_XDECREF(made);
+    Py_XDECREF(bytes);
+    Py_XDECREF(offset);
+}
+
+static int need_type(const char *name, const char *type, PyObject *got)
+{
+    PyErr_Format(PyExc_TypeError, "%s: need %s; got a %R: %R", name, type,
+                 Py_TYPE(got), got);
+    return -1;
+}
+
+/* The bytes of a str, good as long as the str is.  What is not ASCII is for
+   the core to refuse. */
+static int text_view(const char *name, PyObject *text, degu_str *view)
+{
+    Py_ssize_t len;
+
+    if (!PyUnicode_CheckExact(text))
+        return need_type(name, "a str", text);
+    if (PyUnicode_IS_COMPACT_ASCII(text)) {
+        view->ptr = (const char *)PyUnicode_1BYTE_DATA(text);
+        view->len = (size_t)PyUnicode_GET_LENGTH(text);
+        return 0;
+    }
+    view->ptr = PyUnicode_AsUTF8AndSize(text, &len);
+    view->len = (size_t)len;
+    return view->ptr ? 0 : -1;
+}
+
+/* An exact int from 0 to the core's largest length. */
+static int get_length(const char *name, PyObject *number, uint64_t *length)
+{
+    unsigned long long value;
+
+    if (!PyLong_CheckExact(number))
+        return need_type(name, "an int", number);
+    value = PyLong_AsUnsignedLongLong(number);
+    if ((value == (unsigned long long)-1 && PyErr_Occurred()) ||
+        value > DEGU_LENGTH_MAX) {
+        PyErr_Format(PyExc_ValueError, "need 0 <= %s <= %llu; got %R", name,
+                     (unsigned long long)DEGU_LENGTH_MAX, number);
+        return -1;
+    }
+    *length = value;
+    return 0;
+}
+
+static int need_method(PyObject *object, const char *name)
+{
+    PyObject *method = PyObject_GetAttrString(object, name);
+    int good = method ? PyCallable_Check(method) : 1;
+
+    if (!good)
+        PyErr_Format(PyExc_TypeError, "%R.%s is not callable", object, name);
+    if (method && good) {
+        Py_DECREF(method);
+        return 0;
+    }
+    Py_XDECREF(method);
+    return -1;
+}
+
+/* ---- types ---- */
+
+/* A function in a slot is a void pointer: Python.h wants what ISO C has not. */
+#define SLOT(function) (__extension__(void *)(function))
+#define FASTCALL(function) ((PyCFunction)(void (*)(void))(function))
+#define MEMBER(type, name)                                                    \
+    {#name, T_OBJECT_EX, offsetof(type, name), READONLY, NULL}
+#define TYPE_FLAGS                                                            \
+    (Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_HAVE_GC)
+
+/* The references of an object: those from its member first to its member
+   last, which lie one behind the other. */
+#define FIELDS(self, type, first, last)                                       \
+    &((type *)(self))->first,                                                 \
+        (offsetof(type, last) - offsetof(type, first)) / sizeof(PyObject *) + 1
+
+static int visit_fields(PyObject **at, size_t count, visitproc visit,
+                        void *arg)
+{
+    for (; count; count--, at++)
+        Py_VISIT(*at);
+    return 0;
+}
+
+static void clear_fields(PyObject **at, size_t count)
+{
+    for (; count; count--, at++)
+        Py_CLEAR(*at);
+}
+
+/* tp_dealloc of the types that have a tp_clear. */
+static void object_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    type->tp_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* ======================================================================== */
+/* Reader                                                                   */
+/* ======================================================================== */
+
+typedef enum Kind {
+    SERVED, /* a connection of the server, which owns it */
+    PLAIN,  /* socket.socket: system calls on the descriptor */
+    DUCK,   /* any object with recv_into() and send() */
+    FROM,   /* a file with readinto(), and readline() if there are chunks */
+    INTO    /* a file with write() */
+} Kind;
+
+/* One degu_conn with its way to the other end.  Connections, sessions and
+   bodies hold references, so it lives as long as anybody may read from it. */
+typedef struct Reader {
+    PyObject_HEAD
+    State *st;
+    degu_conn *conn;     /* NULL once there is nothing to read from */
+    degu_socket *socket; /* SERVED, PLAIN */
+    PyObject *source;    /* the socket or file; NULL if SERVED */
+    PyObject *recv;      /* recv_into or readinto */
+    PyObject *line;      /* readline */
+    PyObject *send;      /* send or write */
+    PyObject *scratch;   /* bytearray that Python code reads into */
+    PyObject *session;   /* SERVED */
+    PyObject *exception; /* raised in a callback, waits to be shown */
+    unsigned long long requests; /* SERVED: answered so far */
+    uint64_t serial;     /* tells the bodies of earlier messages */
+    uint64_t limit;      /* FROM: bytes that may still be taken */
+    degu_err failed;     /* SERVED: what reading the request's body met */
+    Kind kind;
+    char busy;   /* somebody is inside the core with it */
+    char going;  /* the next call goes on with the step of the last */
+    char closed; /* the source has been closed */
+    char *buffer;
+    degu_conn own_conn;
+    degu_socket own_socket;
+} Reader;
+
+static int reader_enter(Reader *r)
+{
+    if (!__atomic_exchange_n(&r->busy, 1, __ATOMIC_ACQUIRE))
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError,
+                    "the connection is in use by another call");
+    return -1;
+}
+
+static void reader_leave(Reader *r)
+{
+    __atomic_store_n(&r->busy, 0, __ATOMIC_RELEASE);
+}
+
+/* The way out of a callback in which Python has raised. */
+static degu_err hold_exception(Reader *r, degu_err err)
+{
+    PyObject *exception = take_exception();
+
+    if (r->exception)
+        Py_XDECREF(exception);
+    else
+        r->exception = exception;
+    return err;
+}
+
+/* Raises what the core reported about r, or what Python raised meanwhile. */
+static void reader_raise(Reader *r, degu_err err, const char *about)
+{
+    PyObject *exception = r->exception;
+
+    if (exception) {
+        r->exception = NULL;
+        give_exception(exception);
+        return;
+    }
+    raise_error(r->st, err, r->socket ? r->socket->sys_errno : 0, r->conn,
+                about);
+}
+
+/* Closes the source, as an exception may be on its way. */
+static void reader_close(Reader *r)
+{
+    PyObject *pending, *result;
+
+    if (r->closed || r->kind == SERVED)
+        return;
+    r->closed = 1;
+    if (r->kind == FROM || r->kind == INTO)
+        return;
+    pending = take_exception();
+    result = PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
+    if (!result)
+        PyErr_Clear();
+    Py_XDECREF(result);
+    if (pending)
+        give_exception(pending);
+}
+
+/* ---- plain sockets: no Python object between the core and the kernel ---- */
+
+/* A signal that came in before the call that waits would not interrupt it, so
+   this asks first, and again after each one that did. */
+static bool interrupted(Reader *r)
+{
+    if (!PyErr_CheckSignals())
+        return false;
+    hold_exception(r, DEGU_E_INTERRUPTED);
+    return true;
+}
+
+static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
+{
+    Reader *r = ctx;
+    PyThreadState *thread;
+    ptrdiff_t n = DEGU_E_INTERRUPTED;
+
+    if (flags & DEGU_IO_PEEK)
+        return degu_socket_recv(r->socket, buf, len, flags);
+    if (r->going)
+        flags &= ~DEGU_IO_BEGIN;
+    while (n == DEGU_E_INTERRUPTED && !interrupted(r)) {
+        thread = PyEval_SaveThread();
+        n = degu_socket_recv(r->socket, buf, len, flags);
+        PyEval_RestoreThread(thread);
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    return n;
+}
+
+/* What the kernel can take at once is sent with the GIL held: giving it up
+   and having it back would cost more than the copy. */
+static ptrdiff_t plain_send(void *ctx, const degu_str *pieces, size_t count,
+                            unsigned flags)
+{
+    Reader *r = ctx;
+    PyThreadState *thread;
+    ptrdiff_t n = DEGU_E_INTERRUPTED;
+    size_t i, total = 0;
+
+    for (i = 0; i < count; i++)
+        total += pieces[i].len;
+    if (total <= HELD_MAX) {
+        n = degu_socket_send(r->socket, pieces, count,
+                             flags | DEGU_IO_NOWAIT);
+        if (n == DEGU_E_AGAIN)
+            n = DEGU_E_INTERRUPTED;
+    }
+    while (n == DEGU_E_INTERRUPTED && !interrupted(r)) {
+        thread = PyEval_SaveThread();
+        n = degu_socket_send(r->socket, pieces, count, flags);
+        PyEval_RestoreThread(thread);
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    return n;
+}
+
+static degu_io plain_io(Reader *r)
+{
+    degu_io io;
+
+    io.ctx = r;
+    io.recv = plain_recv;
+    io.send = plain_send;
+    return io;
+}
+
+/* ---- Python objects ---- */
+
+/* The int from 0 to most that a method returned, or -1. */
+static Py_ssize_t get_count(const char *name, PyObject *result, size_t most)
+{
+    Py_ssize_t n;
+
+    if (!PyLong_CheckExact(result))
+        return need_type(name, "an int", result);
+    n = PyLong_AsSsize_t(result);
+    if (n >= 0 && (size_t)n <= most)
+        return n;
+    PyErr_Format(PyExc_ValueError, "need 0 <= %s <= %zu; got %R", name, most,
+                 result);
+    return -1;
+}
+
+/* Calls method with a view of the first len bytes of the scratch space.
+   Whoever keeps the view, or a view of it, keeps the scratch space and can
+   harm nobody. */
+static Py_ssize_t call_into(Reader *r, PyObject *method, const char *name,
+                            size_t len)
+{
+    PyObject *whole = PyMemoryView_FromObject(r->scratch), *part, *result;
+    Py_ssize_t n = -1;
+
+    if (!whole)
+        return -1;
+    part = PySequence_GetSlice(whole, 0, (Py_ssize_t)len);
+    Py_DECREF(whole);
+    if (!part)
+        return -1;
+    result = PyObject_CallOneArg(method, part);
+    if (result) {
+        n = get_count(name, result, len);
+        Py_DECREF(result);
+        result = n < 0 ? NULL
+                       : PyObject_CallMethodNoArgs(part,
+                                                   r->st->object[O_RELEASE]);
+        if (!result)
+            n = -1;
+        Py_XDECREF(result);
+    }
+    Py_DECREF(part);
+    return n;
+}
+
+static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
+{
+    Reader *r = ctx;
+    Py_ssize_t n;
+
+    if (flags & DEGU_IO_PEEK)
+        return DEGU_E_AGAIN;
+    if (!r->scratch) {
+        r->scratch = PyByteArray_FromStringAndSize(NULL, CALLBACK_MAX);
+        if (!r->scratch)
+            return hold_exception(r, DEGU_E_SOURCE);
+    }
+    if (len > CALLBACK_MAX)
+        len = CALLBACK_MAX;
+    n = call_into(r, r->recv, "received", len);
+    if (n < 0)
+        return hold_exception(r, DEGU_E_SOURCE);
+    memcpy(buf, PyByteArray_AS_STRING(r->scratch), (size_t)n);
+    return n;
+}
+
+static ptrdiff_t object_send(void *ctx, const degu_str *pieces, size_t count,
+                             unsigned flags)
+{
+    Reader *r = ctx;
+    PyObject *bytes, *result;
+    size_t i, len = 0, part;
+    Py_ssize_t n = -1;
+
+    (void)flags;
+    for (i = 0; i < count; i++)
+        len += pieces[i].len;
+    if (len > CALLBACK_MAX)
+        len = CALLBACK_MAX;
+    bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
+    if (!bytes)
+        return hold_exception(r, DEGU_E_SOURCE);
+    for (i = 0, len = 0; i < count; i++) {
+        part = (size_t)PyBytes_GET_SIZE(bytes) - len;
+        if (part > pieces[i].len)
+            part = pieces[i].len;
+        memcpy(PyBytes_AS_STRING(bytes) + len, pieces[i].ptr, part);
+        len += part;
+    }
+    result = PyObject_CallOneArg(r->send, bytes);
+    Py_DECREF(bytes);
+    if (result)
+        n = get_count("sent", result, len);
+    Py_XDECREF(result);
+    if (n == 0)
+        PyErr_Format(PyExc_OSError,
+                     "expected to write %zu bytes, but sent 0", len);
+    return n > 0 ? n : hold_exception(r, DEGU_E_SOURCE);
+}
+
+/* A line of a file, which cannot take back what lies behind it. */
+static ptrdiff_t file_line(Reader *r, void *buf, size_t len)
+{
+    PyObject *result = PyObject_CallFunction(r->line, "n", (Py_ssize_t)len);
+    Py_ssize_t n;
+
+    if (result && !PyBytes_CheckExact(result)) {
+        need_type("readline()", "bytes", result);
+        Py_CLEAR(result);
+    }
+    if (result && (size_t)PyBytes_GET_SIZE(result) > len) {
+        PyErr_Format(PyExc_ValueError,
+                     "readline() returned too many bytes: %zd > %zu",
+                     PyBytes_GET_SIZE(result), len);
+        Py_CLEAR(result);
+    }
+    if (!result)
+        return hold_exception(r, DEGU_E_SOURCE);
+    n = PyBytes_GET_SIZE(result);
+    memcpy(buf, PyBytes_AS_STRING(result), (size_t)n);
+    Py_DECREF(result);
+    return n;
+}
+
+static ptrdiff_t file_recv(void *ctx, void *buf, size_t len, unsigned flags)
+{
+    Reader *r = ctx;
+    ptrdiff_t n;
+
+    if (r->line && flags & DEGU_IO_LINE)
+        return file_line(r, buf, len);
+    if (len > r->limit)
+        len = (size_t)r->limit;
+    n = object_recv(r, buf, len, flags);
+    if (n > 0)
+        r->limit -= (uint64_t)n;
+    return n;
+}
+
+/* ---- making and unmaking ---- */
+
+static Reader *reader_alloc(State *st, Kind kind, PyObject *source)
+{
+    PyTypeObject *type = st->type[T_READER];
+    Reader *r = (Reader *)type->tp_alloc(type, 0);
+
+    if (r) {
+        r->st = st;
+        r->kind = kind;
+        r->source = Py_XNewRef(source);
+        r->limit = UINT64_MAX;
+    }
+    return r;
+}
+
+/* The Reader's own connection, with buffers that nobody zeroes: a page that is
+   not used is never there. */
+static int reader_start(Reader *r, degu_role role, degu_io io, size_t in,
+                        size_t out)
+{
+    r->buffer = PyMem_RawMalloc(in + out);
+    if (!r->buffer) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    io.ctx = r;
+    degu_conn_init(&r->own_conn, role, io, r->buffer, in, r->buffer + in, out);
+    r->conn = &r->own_conn;
+    return 0;
+}
+
+static Reader *reader_into(State *st, PyObject *file)
+{
+    Reader *r = reader_alloc(st, INTO, file);
+    degu_io io = {NULL, object_recv, object_send};
+
+    if (r && (need_method(file, "write") ||
+              !(r->send = PyObject_GetAttrString(file, "write")) ||
+              reader_start(r, DEGU_CLIENT, io, 64, DEGU_SEND_BUFFER)))
+        Py_CLEAR(r);
+    return r;
+}
+
+static Reader *reader_from(State *st, PyObject *file, degu_framing framing,
+                           uint64_t length)
+{
+    Reader *r = reader_alloc(st, FROM, file);
+    degu_io io = {NULL, file_recv, object_send};
+    degu_err err;
+
+    if (!r)
+        return NULL;
+    if (need_method(file, "readinto") ||
+        !(r->recv = PyObject_GetAttrString(file, "readinto")))
+        goto fail;
+    if (framing == DEGU_CHUNKED &&
+        (need_method(file, "readline") ||
+         !(r->line = PyObject_GetAttrString(file, "readline"))))
+        goto fail;
+    if (reader_start(r, DEGU_CLIENT, io, DEGU_RECV_BUFFER, 64))
+        goto fail;
+    if (framing == DEGU_LENGTH) {
+        r->limit = length;
+        if (length == 0)
+            return r;
+    }
+    err = degu_expect_body(r->conn, framing, length);
+    if (!err)
+        return r;
+    reader_raise(r, err, NULL);
+fail:
+    Py_DECREF(r);
+    return NULL;
+}
+
+/* The timeout of a socket.socket in milliseconds, -1 for none. */
+static int get_timeout(PyObject *sock, int *ms)
+{
+    PyObject *got = PyObject_CallMethod(sock, "gettimeout", NULL);
+    double seconds;
+
+    *ms = -1;
+    if (!got)
+        return -1;
+    seconds = got == Py_None ? -1 : PyFloat_AsDouble(got);
+    Py_DECREF(got);
+    if (PyErr_Occurred())
+        return -1;
+    if (seconds < 0)
+        return 0;
+    if (seconds == 0) {
+        PyErr_SetString(PyExc_ValueError, "the socket is non-blocking");
+        return -1;
+    }
+    *ms = seconds < INT_MAX / 1000 ? (int)ceil(seconds * 1000) : INT_MAX;
+    return 0;
+}
+
+static int reader_plain(Reader *r)
+{
+    int fd = PyObject_AsFileDescriptor(r->source), ms;
+    degu_err err;
+
+    if (fd < 0 || get_timeout(r->source, &ms))
+        return -1;
+    r->socket = &r->own_socket;
+    err = degu_socket_init(r->socket, fd, ms);
+    if (err) {
+        reader_raise(r, err, NULL);
+        return -1;
+    }
+    r->socket->signals = true;
+    return reader_start(r, DEGU_CLIENT, plain_io(r), DEGU_RECV_BUFFER,
+                        DEGU_SEND_BUFFER);
+}
+
+static int reader_duck(Reader *r)
+{
+    degu_io io = {NULL, object_recv, object_send};
+
+    r->recv = PyObject_GetAttrString(r->source, "recv_into");
+    r->send = r->recv ? PyObject_GetAttrString(r->source, "send") : NULL;
+    if (!r->send)
+        return -1;
+    return reader_start(r, DEGU_CLIENT, io, DEGU_RECV_BUFFER,
+                        DEGU_SEND_BUFFER);
+}
+
+/* Is it a socket.socket itself, no subclass?  Subclasses mean to be called. */
+static int is_plain_socket(State *st, PyObject *sock)
+{
+    PyObject *module;
+
+    if (!st->object[O_SOCKET]) {
+        module = PyImport_ImportModule("socket");
+        if (!module)
+            return -1;
+        st->object[O_SOCKET] = PyObject_GetAttrString(module, "socket");
+        Py_DECREF(module);
+        if (!st->object[O_SOCKET])
+            return -1;
+    }
+    return (PyObject *)Py_TYPE(sock) == st->object[O_SOCKET];
+}
+
+static Reader *reader_client(State *st, PyObject *sock)
+{
+    int plain = is_plain_socket(st, sock);
+    Reader *r;
+
+    if (plain < 0 || need_method(sock, "close") ||
+        need_method(sock, "recv_into") || need_method(sock, "send"))
+        return NULL;
+    r = reader_alloc(st, plain ? PLAIN : DUCK, sock);
+    if (r && (plain ? reader_plain(r) : reader_duck(r))) {
+        r->closed = 1; /* not ours yet */
+        Py_CLEAR(r);
+    }
+    return r;
+}
+
+static int Reader_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return visit_fields(FIELDS(self, Reader, source, exception), visit, arg);
+}
+
+static int Reader_clear(PyObject *self)
+{
+    Reader *r = (Reader *)self;
+
+    r->closed = 1;
+    r->conn = NULL;
+    clear_fields(FIELDS(self, Reader, source, exception));
+    return 0;
+}
+
+/* The connection and all its bodies are gone.  A socket that nobody else holds
+   would be closed by its own end, with a ResourceWarning. */
+static void Reader_finalize(PyObject *self)
+{
+    Reader *r = (Reader *)self;
+
+    if (r->kind == PLAIN && r->source && Py_REFCNT(r->source) == 1)
+        reader_close(r);
+}
+
+static void Reader_dealloc(PyObject *self)
+{
+    if (PyObject_CallFinalizerFromDealloc(self) < 0)
+        return;
+    PyMem_RawFree(((Reader *)self)->buffer);
+    object_dealloc(self);
+}
+
+static PyObject *Reader_repr(PyObject *self)
+{
+    Reader *r = (Reader *)self;
+
+    return PyUnicode_FromString(r->kind == FROM ? "<rfile>" : "<reader>");
+}
+
+static PyMemberDef Reader_members[] = {
+    {"requests", T_ULONGLONG, offsetof(Reader, requests), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static PyType_Slot Reader_slots[] = {
+    {Py_tp_members, Reader_members},
+    {Py_tp_dealloc, SLOT(Reader_dealloc)},
+    {Py_tp_finalize, SLOT(Reader_finalize)},
+    {Py_tp_traverse, SLOT(Reader_traverse)},
+    {Py_tp_clear, SLOT(Reader_clear)},
+    {Py_tp_repr, SLOT(Reader_repr)},
+    {0, NULL}};
+
+static PyType_Spec Reader_spec = {
+    "degu._degu.Reader", sizeof(Reader), 0,
+    TYPE_FLAGS | Py_TPFLAGS_DISALLOW_INSTANTIATION, Reader_slots};
+
+/* ======================================================================== */
+/* headers                                                                  */
+/* ======================================================================== */
+
+/* ---- in: field lines to a dict ---- */
+
+/* The fields whose values are not text have types of their own; which they are
+   and what they look like is asked of the core. */
+static PyObject *header_value(State *st, degu_str name, degu_str value)
+{
+    degu_range range;
+    degu_content_range content;
+    uint64_t length;
+
+    if (name.len == 14 && degu_is(name, "content-length") &&
+        !degu_parse_length(value, &length))
+        return PyLong_FromUnsignedLongLong(length);
+    if (name.len == 5 && degu_is(name, "range") &&
+        !degu_parse_range(value, &range))
+        return PyObject_CallFunction(st->object[O_RANGE], "KK",
+                                     (unsigned long long)range.start,
+                                     (unsigned long long)range.stop);
+    if (name.len == 13 && degu_is(name, "content-range") &&
+        !degu_parse_content_range(value, &content))
+        return PyObject_CallFunction(st->object[O_CONTENT_RANGE], "KKK",
+                                     (unsigned long long)content.start,
+                                     (unsigned long long)content.stop,
+                                     (unsigned long long)content.total);
+    return new_text(value.ptr, value.len);
+}
+
+/* A second line of one name: joined to the first, and set-cookie, which cannot
+   be joined, as a list. */
+static int repeat_header(PyObject *dict, PyObject *name, PyObject *value)
+{
+    PyObject *old = PyDict_GetItemWithError(dict, name), *both;
+    int failed;
+
+    if (!old)
+        return -1;
+    if (PyList_CheckExact(old))
+        return PyList_Append(old, value);
+    if (PyUnicode_CompareWithASCIIString(name, "set-cookie"))
+        both = PyUnicode_FromFormat("%U, %U", old, value);
+    else
+        both = Py_BuildValue("[OO]", old, value);
+    if (!both)
+        return -1;
+    failed = PyDict_SetItem(dict, name, both);
+    Py_DECREF(both);
+    return failed;
+}
+
+static int add_header(State *st, PyObject *dict, degu_header line)
+{
+    PyObject *name = cached_text(st, line.name), *value = NULL;
+    Py_ssize_t count = PyDict_GET_SIZE(dict);
+    int failed = -1;
+
+    if (name)
+        value = header_value(st, line.name, line.value);
+    if (value && PyDict_SetDefault(dict, name, value))
+        failed = PyDict_GET_SIZE(dict) > count
+                     ? 0
+                     : repeat_header(dict, name, value);
+    Py_XDECREF(name);
+    Py_XDECREF(value);
+    return failed;
+}
+
+static PyObject *headers_dict(State *st, const degu_fields *fields)
+{
+    PyObject *dict = PyDict_New();
+    size_t i;
+
+    for (i = 0; dict && i < fields->count; i++) {
+        if (add_header(st, dict, degu_field_at(fields, i)))
+            Py_CLEAR(dict);
+    }
+    return dict;
+}
+
+/* ---- out: a dict to field lines ---- */
+
+/* One more than the core takes, so that it refuses what is too much. */
+#define LINE_MAX_COUNT (DEGU_HEADER_MAX + 1)
+
+typedef struct Lines {
+    size_t count;
+    degu_buffer space; /* for values that are not text */
+    degu_header at[LINE_MAX_COUNT];
+    char text[LINE_MAX_COUNT * 56];
+} Lines;
+
+static void lines_init(Lines *lines)
+{
+    lines->count = 0;
+    lines->space.ptr = lines->text;
+    lines->space.cap = sizeof lines->text;
+    lines->space.len = 0;
+}
+
+/* Copies the text of a Range or ContentRange. */
+static degu_err copy_text(PyObject *value, degu_buffer *space)
+{
+    PyObject *text = PyObject_Str(value);
+    degu_str view = {NULL, 0};
+    degu_err err = DEGU_OK;
+
+    if (!text || text_view("value", text, &view))
+        PyErr_Clear();
+    if (view.len > space->cap - space->len || !view.ptr)
+        err = DEGU_E_SPACE;
+    else
+        memcpy(space->ptr + space->len, view.ptr, view.len);
+    space->len += err ? 0 : view.len;
+    Py_XDECREF(text);
+    return err;
+}
+
+/* The text of a value that is no str. */
+static int value_view(State *st, PyObject *name, PyObject *value,
+                      degu_buffer *space, degu_str *view)
+{
+    PyObject *type = (PyObject *)Py_TYPE(value);
+    size_t before = space->len;
+    uint64_t number;
+    degu_err err;
+
+    if (PyLong_CheckExact(value)) {
+        if (get_length("a number in a header", value, &number))
+            return -1;
+        err = degu_format_length(space, number);
+    } else if (type == st->object[O_RANGE] ||
+               type == st->object[O_CONTENT_RANGE]) {
+        err = copy_text(value, space);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "headers[%R]: need a str, int, Range or ContentRange; "
+                     "got a %R: %R",
+                     name, type, value);
+        return -1;
+    }
+    if (err) {
+        raise_error(st, err, 0, NULL, NULL);
+        return -1;
+    }
+    view->ptr = space->ptr + before;
+    view->len = space->len - before;
+    return 0;
+}
+
+static int add_line(State *st, Lines *lines, PyObject *name, PyObject *value)
+{
+    degu_header *line = &lines->at[lines->count];
+
+    if (lines->count == LINE_MAX_COUNT)
+        return 0;
+    if (text_view("header name", name, &line->name))
+        return -1;
+    if (PyUnicode_CheckExact(value)
+            ? text_view("header value", value, &line->value)
+            : value_view(st, name, value, &lines->space, &line->value))
+        return -1;
+    lines->count++;
+    return 0;
+}
+
+/* Only set-cookie may have several values (RFC 6265 3). */
+static int add_list(State *st, Lines *lines, PyObject *name, PyObject *list)
+{
+    Py_ssize_t i;
+    PyObject *value;
+
+    if (!PyUnicode_CheckExact(name) ||
+        PyUnicode_CompareWithASCIIString(name, "set-cookie"))
+        return add_line(st, lines, name, list);
+    for (i = 0; i < PyList_GET_SIZE(list); i++) {
+        value = PyList_GET_ITEM(list, i);
+        if (!PyUnicode_CheckExact(value))
+            return need_type("a set-cookie value", "a str", value);
+        if (add_line(st, lines, name, value))
+            return -1;
+    }
+    return 0;
+}
+
+/* Is the name among the first count lines? */
+static bool has_line(const Lines *lines, size_t count, PyObject *name)
+{
+    degu_str view;
+    size_t i;
+
+    if (!count || !PyUnicode_CheckExact(name) ||
+        text_view("header name", name, &view))
+        return false;
+    for (i = 0; i < count; i++) {
+        if (degu_equal(lines->at[i].name, view))
+            return true;
+    }
+    return false;
+}
+
+/* Adds what stands in headers, except for names that are there already: a
+   client's base headers win.  The views are good until the dict changes. */
+static int add_headers(State *st, Lines *lines, PyObject *headers)
+{
+    PyObject *name, *value;
+    Py_ssize_t pos = 0;
+    size_t base = lines->count;
+
+    if (!PyDict_CheckExact(headers))
+        return need_type("headers", "a dict", headers);
+    while (PyDict_Next(headers, &pos, &name, &value)) {
+        if (has_line(lines, base, name))
+            continue;
+        if (PyList_CheckExact(value)
+                ? add_list(st, lines, name, value)
+                : add_line(st, lines, name, value))
+            return -1;
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* The line that the core refused with err, for the message; or NULL. */
+static const char *find_culprit(const Lines *lines, degu_err err, char *text,
+                                size_t size)
+{
+    char space[256];
+    size_t i;
+
+    for (i = 0; i < lines->count; i++) {
+        degu_buffer buffer = {space, sizeof space, 0};
+        degu_err got = degu_format_trailers(&buffer, &lines->at[i], 1);
+
+        if (got == err) {
+            PyOS_snprintf(text, size, "in header %zu, '%.*s'", i + 1,
+                          (int)(lines->at[i].name.len < 64
+                                    ? lines->at[i].name.len
+                                    : 64),
+                          lines->at[i].name.ptr);
+            return text;
+        }
+    }
+    return NULL;
+}
+
+/* ======================================================================== */
+/* bodies                                                                   */
+/* ======================================================================== */
+
+enum { READY, STARTED, CONSUMED, ERROR };
+
+/* Body and ChunkedBody: the input body of a Reader's message. */
+typedef struct Body {
+    PyObject_HEAD
+    Reader *reader;
+    uint64_t serial; /* the Reader's, of the message it belongs to */
+    uint64_t length; /* in all; of a body with a length */
+    uint64_t rest;   /* not handed out yet */
+    degu_framing framing;
+    char state;
+} Body;
+
+static const char *body_name(const Body *b)
+{
+    return b->framing == DEGU_CHUNKED ? "ChunkedBody" : "Body";
+}
+
+static PyObject *body_new(Reader *r, degu_framing framing, uint64_t length)
+{
+    PyTypeObject *type = r->st->type[framing == DEGU_CHUNKED ? T_CHUNKED_BODY
+                                                             : T_BODY];
+    Body *b = PyObject_GC_New(Body, type);
+
+    if (!b)
+        return NULL;
+    b->reader = (Reader *)Py_NewRef((PyObject *)r);
+    b->serial = r->serial;
+    b->length = framing == DEGU_LENGTH ? length : 0;
+    b->rest = b->length;
+    b->framing = framing;
+    b->state = READY;
+    /* A body that reads from a plain socket cannot be part of a cycle. */
+    if (r->kind == DUCK || r->kind == FROM)
+        PyObject_GC_Track((PyObject *)b);
+    return (PyObject *)b;
+}
+
+static PyObject *body_from_file(State *st, PyObject *file,
+                                degu_framing framing, uint64_t length)
+{
+    Reader *r = reader_from(st, file, framing, length);
+    PyObject *b = r ? body_new(r, framing, length) : NULL;
+
+    Py_XDECREF((PyObject *)r);
+    return b;
+}
+
+static PyObject *Body_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+    static char *names[] = {"rfile", "content_length", NULL};
+    PyObject *file, *number;
+    uint64_t length;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "OO:Body", names, &file,
+                                     &number) ||
+        get_length("content_length", number, &length))
+        return NULL;
+    return body_from_file(PyType_GetModuleState(type), file, DEGU_LENGTH,
+                          length);
+}
+
+static PyObject *ChunkedBody_new(PyTypeObject *type, PyObject *args,
+                                 PyObject *kw)
+{
+    static char *names[] = {"rfile", NULL};
+    PyObject *file;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "O:ChunkedBody", names, &file))
+        return NULL;
+    return body_from_file(PyType_GetModuleState(type), file, DEGU_CHUNKED, 0);
+}
+
+static int Body_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT((PyObject *)((Body *)self)->reader);
+    return 0;
+}
+
+static void Body_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Py_DECREF((PyObject *)((Body *)self)->reader);
+    PyObject_GC_Del(self);
+    Py_DECREF(type);
+}
+
+static PyObject *Body_repr(PyObject *self)
+{
+    Body *b = (Body *)self;
+
+    if (b->framing == DEGU_LENGTH)
+        return PyUnicode_FromFormat("Body(%R, %llu)", b->reader,
+                                    (unsigned long long)b->length);
+    if (b->framing == DEGU_CHUNKED)
+        return PyUnicode_FromFormat("ChunkedBody(%R)", b->reader);
+    return PyUnicode_FromFormat("Body(%R, None)", b->reader);
+}
+
+/* ---- who may do what ---- */
+
+static int state_error(const char *name, int state)
+{
+    const char *text = state == STARTED ? "STARTED, cannot start another "
+                                          "operation"
+                       : state == CONSUMED ? "CONSUMED, already consumed"
+                                           : "ERROR, cannot be used";
+
+    PyErr_Format(PyExc_ValueError, "%s.state == BODY_%s", name, text);
+    return -1;
+}
+
+/* May the body be read now?  fresh: only if nothing has been read. */
+static int body_check(Body *b, bool fresh)
+{
+    Reader *r = b->reader;
+
+    if (b->state > (fresh ? READY : STARTED))
+        return state_error(body_name(b), b->state);
+    if (r->conn && b->serial == r->serial)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s: its message is over", body_name(b));
+    return -1;
+}
+
+static int body_enter(Body *b, bool fresh)
+{
+    if (body_check(b, fresh) || reader_enter(b->reader))
+        return -1;
+    b->state = STARTED;
+    return 0;
+}
+
+/* Has the last byte been read?  Then a client's connection that carries no
+   other message is closed now. */
+static void body_leave(Body *b, bool end)
+{
+    Reader *r = b->reader;
+
+    r->failed = DEGU_OK;
+    if (end) {
+        b->state = CONSUMED;
+        if (r->kind != FROM && !degu_conn_is_open(r->conn))
+            reader_close(r);
+    }
+    reader_leave(r);
+}
+
+/* Leaves after an error of the core, which ends the connection. */
+static PyObject *body_fail(Body *b, degu_err err)
+{
+    Reader *r = b->reader;
+
+    b->state = ERROR;
+    r->failed = err;
+    reader_raise(r, err, NULL);
+    reader_close(r);
+    reader_leave(r);
+    return NULL;
+}
+
+/* ---- reading ---- */
+
+typedef degu_err (*Read)(degu_conn *conn, void *buf, size_t cap, size_t *len);
+
+/* size bytes, or as many as there are; with once, those of one call.  The
+   calls are one step in time for each STEP bytes, so that a peer that drips
+   does not win the whole timeout with each byte. */
+static degu_err read_some(Reader *r, Read read, char *dst, size_t size,
+                          bool once, size_t *got)
+{
+    degu_err err = DEGU_OK;
+    size_t n, since = 0;
+
+    *got = 0;
+    while (*got < size && !err) {
+        err = read(r->conn, dst + *got, size - *got, &n);
+        if (err)
+            break;
+        *got += n;
+        since = since + n < STEP ? since + n : 0;
+        r->going = since != 0;
+        if (once)
+            break;
+    }
+    r->going = 0;
+    return err;
+}
+
+/* Reads size bytes of a body that has at least as many, or one of unknown
+   length. */
+static PyObject *body_take(Body *b, size_t size, bool once)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    bool known = b->framing == DEGU_LENGTH;
+    degu_err err = DEGU_OK;
+    size_t got = 0;
+
+    if (!bytes) {
+        reader_leave(b->reader);
+        return NULL;
+    }
+    if (size)
+        err = read_some(b->reader, degu_read_body, PyBytes_AS_STRING(bytes),
+                        size, once, &got);
+    if (err && (known || err != DEGU_END)) {
+        Py_DECREF(bytes);
+        return body_fail(b, err);
+    }
+    if (known)
+        b->rest -= got;
+    body_leave(b, known ? b->rest == 0 : err == DEGU_END);
+    if (got < size)
+        _PyBytes_Resize(&bytes, (Py_ssize_t)got);
+    return bytes;
+}
+
+/* All the rest of a body of unknown length, in one growing object. */
+static PyObject *body_take_all(Body *b)
+{
+    size_t len = 0, cap = 8192, got;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)cap);
+    degu_err err = DEGU_OK;
+
+    while (bytes) {
+        err = read_some(b->reader, degu_read_body,
+                        PyBytes_AS_STRING(bytes) + len, cap - len, false,
+                        &got);
+        len += got;
+        if (err)
+            break;
+        if (cap > READ_MAX) {
+            err = DEGU_E_BODY_LIMIT;
+            break;
+        }
+        cap = cap < READ_MAX ? cap * 2 : cap + 1;
+        _PyBytes_Resize(&bytes, (Py_ssize_t)cap);
+    }
+    if (!bytes)
+        return body_fail(b, hold_exception(b->reader, DEGU_E_BODY_LIMIT));
+    if (err == DEGU_END && len <= READ_MAX) {
+        body_leave(b, true);
+        _PyBytes_Resize(&bytes, (Py_ssize_t)len);
+        return bytes;
+    }
+    Py_DECREF(bytes);
+    return body_fail(b, err == DEGU_END ? DEGU_E_BODY_LIMIT : err);
+}
+
+/* The size argument: -1 for none. */
+static int get_size(PyObject *arg, Py_ssize_t *size)
+{
+    *size = -1;
+    if (arg == Py_None)
+        return 0;
+    if (!PyLong_CheckExact(arg))
+        return need_type("size", "an int", arg);
+    *size = PyLong_AsSsize_t(arg);
+    if (*size >= 0 && *size <= READ_MAX)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "need 0 <= size <= %d; got %R", READ_MAX,
+                 arg);
+    return -1;
+}
+
+static PyObject *Body_read(PyObject *self, PyObject *const *args,
+                           Py_ssize_t count)
+{
+    Body *b = (Body *)self;
+    Py_ssize_t size = -1;
+
+    if (count > 1)
+        return PyErr_Format(PyExc_TypeError,
+                            "Body.read() takes at most 1 argument; got %zd",
+                            count);
+    if (count && get_size(args[0], &size))
+        return NULL;
+    if (size >= 0 && b->state == CONSUMED)
+        return PyBytes_FromStringAndSize(NULL, 0);
+    if (size < 0 && b->state < CONSUMED && b->rest > READ_MAX) {
+        b->reader->failed = DEGU_E_BODY_LIMIT;
+        raise_error(b->reader->st, DEGU_E_BODY_LIMIT, 0, NULL, NULL);
+        return NULL;
+    }
+    if (body_enter(b, false))
+        return NULL;
+    if (b->framing == DEGU_LENGTH && (size < 0 || (uint64_t)size > b->rest))
+        size = (Py_ssize_t)b->rest;
+    return size < 0 ? body_take_all(b) : body_take(b, (size_t)size, false);
+}
+
+static PyObject *ChunkedBody_read(PyObject *self, PyObject *unused)
+{
+    Body *b = (Body *)self;
+
+    (void)unused;
+    return body_enter(b, false) ? NULL : body_take_all(b);
+}
+
+static PyObject *Body_iter(PyObject *self)
+{
+    Body *b = (Body *)self;
+
+    if (body_check(b, true))
+        return NULL;
+    return Py_NewRef(self);
+}
+
+static PyObject *Body_next(PyObject *self)
+{
+    Body *b = (Body *)self;
+    PyObject *bytes;
+
+    if (b->state == CONSUMED || body_enter(b, false))
+        return NULL;
+    if (b->framing == DEGU_LENGTH)
+        bytes = body_take(
+            b, b->rest < PIECE_MAX ? (size_t)b->rest : PIECE_MAX, false);
+    else
+        bytes = body_take(b, CALLBACK_MAX, true);
+    if (bytes && PyBytes_GET_SIZE(bytes) == 0)
+        Py_CLEAR(bytes);
+    return bytes;
+}
+
+/* ---- chunks ---- */
+
+/* (key, value) of the first extension, None without any. */
+static PyObject *extension_tuple(degu_str extensions)
+{
+    degu_extension first;
+    PyObject *key, *value, *pair = NULL;
+    char *text;
+
+    if (!degu_next_extension(&extensions, &first))
+        Py_RETURN_NONE;
+    key = new_text(first.key.ptr, first.key.len);
+    if (!first.value.ptr) {
+        value = Py_NewRef(Py_None);
+    } else if (first.escaped) {
+        text = PyMem_Malloc(first.value.len);
+        value = text ? new_text(text, degu_unescape(first.value, text))
+                     : PyErr_NoMemory();
+        PyMem_Free(text);
+    } else {
+        value = new_text(first.value.ptr, first.value.len);
+    }
+    if (key && value)
+        pair = PyTuple_Pack(2, key, value);
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return pair;
+}
+
+/* The next chunk, (extension, data); NULL after an error. */
+static PyObject *body_take_chunk(Body *b)
+{
+    Reader *r = b->reader;
+    PyObject *extension = NULL, *data = NULL, *pair = NULL;
+    size_t got;
+    degu_chunk chunk;
+    degu_err err = degu_read_chunk(r->conn, &chunk);
+
+    if (!err && chunk.size > DEGU_CHUNK_MAX)
+        err = DEGU_E_CHUNK_LIMIT;
+    if (err)
+        return body_fail(b, err);
+    extension = extension_tuple(chunk.extensions);
+    data = extension
+               ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)chunk.size)
+               : NULL;
+    if (data)
+        err = read_some(r, degu_read_chunk_data, PyBytes_AS_STRING(data),
+                        (size_t)chunk.size, false, &got);
+    if (data && !err)
+        pair = PyTuple_Pack(2, extension, data);
+    if (!pair && !err)
+        err = hold_exception(r, DEGU_E_SOURCE);
+    Py_XDECREF(extension);
+    Py_XDECREF(data);
+    if (err) {
+        Py_XDECREF(pair);
+        return body_fail(b, err);
+    }
+    body_leave(b, chunk.size == 0);
+    return pair;
+}
+
+static PyObject *ChunkedBody_readchunk(PyObject *self, PyObject *unused)
+{
+    Body *b = (Body *)self;
+
+    (void)unused;
+    return body_enter(b, false) ? NULL : body_take_chunk(b);
+}
+
+static PyObject *ChunkedBody_next(PyObject *self)
+{
+    Body *b = (Body *)self;
+
+    if (b->state == CONSUMED || body_enter(b, false))
+        return NULL;
+    return body_take_chunk(b);
+}
+
+/* ---- attributes ---- */
+
+static PyObject *Body_get_length(PyObject *self, void *unused)
+{
+    Body *b = (Body *)self;
+
+    (void)unused;
+    if (b->framing != DEGU_LENGTH)
+        Py_RETURN_NONE;
+    return PyLong_FromUnsignedLongLong(b->length);
+}
+
+static PyObject *Body_get_chunked(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((Body *)self)->framing == DEGU_CHUNKED);
+}
+
+static PyObject *Body_get_file(PyObject *self, void *unused)
+{
+    Reader *r = ((Body *)self)->reader;
+
+    (void)unused;
+    return Py_NewRef(r->kind == FROM && r->source ? r->source
+                                                  : (PyObject *)r);
+}
+
+static PyObject *Body_write_to(PyObject *self, PyObject *file);
+
+static PyMemberDef Body_members[] = {
+    {"state", T_BYTE, offsetof(Body, state), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static PyGetSetDef Body_getset[] = {
+    {"rfile", Body_get_file, NULL, NULL, NULL},
+    {"content_length", Body_get_length, NULL, NULL, NULL},
+    {"chunked", Body_get_chunked, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyGetSetDef ChunkedBody_getset[] = {
+    {"rfile", Body_get_file, NULL, NULL, NULL},
+    {"chunked", Body_get_chunked, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyMethodDef Body_methods[] = {
+    {"read", FASTCALL(Body_read), METH_FASTCALL,
+     PyDoc_STR("read(size=None): size bytes, fewer only at the end; or all "
+               "the rest.")},
+    {"write_to", Body_write_to, METH_O,
+     PyDoc_STR("write_to(wfile): write all of it; the number of bytes.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyMethodDef ChunkedBody_methods[] = {
+    {"readchunk", ChunkedBody_readchunk, METH_NOARGS,
+     PyDoc_STR("readchunk(): the next chunk, (extension, data).")},
+    {"read", ChunkedBody_read, METH_NOARGS,
+     PyDoc_STR("read(): the data of all the rest.")},
+    {"write_to", Body_write_to, METH_O,
+     PyDoc_STR("write_to(wfile): write all of it, chunked; the number of "
+               "bytes.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot Body_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Body(rfile, content_length): a body that "
+                                  "is read from a file or a connection")},
+    {Py_tp_new, SLOT(Body_new)},
+    {Py_tp_dealloc, SLOT(Body_dealloc)},
+    {Py_tp_traverse, SLOT(Body_traverse)},
+    {Py_tp_repr, SLOT(Body_repr)},
+    {Py_tp_iter, SLOT(Body_iter)},
+    {Py_tp_iternext, SLOT(Body_next)},
+    {Py_tp_members, Body_members},
+    {Py_tp_getset, Body_getset},
+    {Py_tp_methods, Body_methods},
+    {0, NULL}};
+
+static PyType_Spec Body_spec = {"degu.base.Body", sizeof(Body), 0, TYPE_FLAGS,
+                                Body_slots};
+
+static PyType_Slot ChunkedBody_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("ChunkedBody(rfile): a chunked body that is "
+                                  "read from a file or a connection")},
+    {Py_tp_new, SLOT(ChunkedBody_new)},
+    {Py_tp_dealloc, SLOT(Body_dealloc)},
+    {Py_tp_traverse, SLOT(Body_traverse)},
+    {Py_tp_repr, SLOT(Body_repr)},
+    {Py_tp_iter, SLOT(Body_iter)},
+    {Py_tp_iternext, SLOT(ChunkedBody_next)},
+    {Py_tp_members, Body_members},
+    {Py_tp_getset, ChunkedBody_getset},
+    {Py_tp_methods, ChunkedBody_methods},
+    {0, NULL}};
+
+static PyType_Spec ChunkedBody_spec = {"degu.base.ChunkedBody", sizeof(Body),
+                                       0, TYPE_FLAGS, ChunkedBody_slots};
+
+/* ======================================================================== */
+/* Output                                                                   */
+/* ======================================================================== */
+
+/* A body on its way out, in the core's terms and in Python's. */
+typedef struct Output {
+    degu_body body;    /* for the core */
+    PyObject *object;  /* borrowed: what the caller gave */
+    Reader *to;        /* where it goes */
+    Reader *from;      /* where an input body comes from */
+    PyObject *source;  /* the iterator of a BodyIter or ChunkedBodyIter */
+    PyObject *item;    /* what it yielded, in use until the next */
+    Py_buffer view;    /* into item, or into object */
+    degu_extension extension;
+    bool has_view;
+    bool pulled; /* the source has been asked */
+} Output;
+
+static int output_view(Output *out, const char *name, PyObject *object)
+{
+    if (!PyBytes_CheckExact(object) && !PyByteArray_CheckExact(object) &&
+        !PyMemoryView_Check(object))
+        return need_type(name, "bytes, bytearray or memoryview", object);
+    if (PyObject_GetBuffer(object, &out->view, PyBUF_SIMPLE))
+        return -1;
+    out->has_view = true;
+    return 0;
+}
+
+static void output_drop(Output *out)
+{
+    if (out->has_view)
+        PyBuffer_Release(&out->view);
+    out->has_view = false;
+    Py_CLEAR(out->item);
+}
+
+/* The next item of the source: 1, 0 at its end, -1 if it raised. */
+static int output_next(Output *out)
+{
+    out->pulled = true;
+    output_drop(out);
+    out->item = PyIter_Next(out->source);
+    return out->item ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
+/* Empty items are skipped, as to the core an empty piece is the end. */
+static degu_err pull_piece(void *ctx, degu_str *piece)
+{
+    Output *out = ctx;
+    int more;
+
+    for (;;) {
+        more = output_next(out);
+        if (more < 0)
+            break;
+        *piece = degu_bytes(NULL, 0);
+        if (!more)
+            return DEGU_OK;
+        if (output_view(out, "BodyIter source item", out->item))
+            break;
+        if (out->view.len > 0) {
+            *piece = degu_bytes(out->view.buf, (size_t)out->view.len);
+            return DEGU_OK;
+        }
+    }
+    return hold_exception(out->to, DEGU_E_SOURCE);
+}
+
+static int need_pair(const char *name, PyObject *object)
+{
+    if (PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) == 2)
+        return 0;
+    return need_type(name, "a 2-tuple", object);
+}
+
+static int get_extension(PyObject *pair, degu_extension *extension)
+{
+    PyObject *value;
+
+    if (need_pair("chunk[0]", pair) ||
+        text_view("chunk extension key", PyTuple_GET_ITEM(pair, 0),
+                  &extension->key))
+        return -1;
+    value = PyTuple_GET_ITEM(pair, 1);
+    extension->escaped = false;
+    extension->value = degu_bytes(NULL, 0);
+    return value == Py_None
+               ? 0
+               : text_view("chunk extension value", value, &extension->value);
+}
+
+static int get_chunk(Output *out, degu_chunk_out *chunk)
+{
+    PyObject *extension;
+
+    if (need_pair("chunk", out->item))
+        return -1;
+    extension = PyTuple_GET_ITEM(out->item, 0);
+    chunk->count = 0;
+    if (extension != Py_None) {
+        if (get_extension(extension, &out->extension))
+            return -1;
+        chunk->extensions = &out->extension;
+        chunk->count = 1;
+    }
+    if (output_view(out, "chunk[1]", PyTuple_GET_ITEM(out->item, 1)))
+        return -1;
+    if (out->view.len > DEGU_CHUNK_MAX) {
+        PyErr_Format(PyExc_ValueError, "need len(chunk[1]) <= %d; got %zd",
+                     DEGU_CHUNK_MAX, out->view.len);
+        return -1;
+    }
+    chunk->data = degu_bytes(out->view.buf, (size_t)out->view.len);
+    return 0;
+}
+
+/* The empty chunk must be the last that the source has. */
+static int check_last(Output *out)
+{
+    PyObject *more = PyIter_Next(out->source);
+
+    if (!more)
+        return PyErr_Occurred() ? -1 : 0;
+    Py_DECREF(more);
+    PyErr_SetString(PyExc_ValueError,
+                    "additional chunk after empty chunk data");
+    return -1;
+}
+
+static degu_err pull_chunk(void *ctx, degu_chunk_out *chunk)
+{
+    Output *out = ctx;
+    int more = output_next(out);
+
+    if (more == 0)
+        PyErr_SetString(PyExc_ValueError, "final chunk data was not empty");
+    if (more > 0 && !get_chunk(out, chunk) &&
+        (chunk->data.len > 0 || !check_last(out)))
+        return DEGU_OK;
+    return hold_exception(out->to, DEGU_E_SOURCE);
+}
+
+/* A BodyIter or ChunkedBodyIter, whose state is kept by _values.py. */
+static int get_state(State *st, PyObject *iter, long *state)
+{
+    PyObject *number = PyObject_GetAttr(iter, st->object[O_STATE]);
+
+    *state = number ? PyLong_AsLong(number) : -1;
+    Py_XDECREF(number);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static void set_state(State *st, PyObject *iter, long state)
+{
+    PyObject *number = PyLong_FromLong(state);
+
+    if (!number || PyObject_SetAttr(iter, st->object[O_STATE], number))
+        PyErr_WriteUnraisable(iter);
+    Py_XDECREF(number);
+}
+
+static int open_iter(State *st, Output *out, PyObject *iter)
+{
+    bool chunked = (PyObject *)Py_TYPE(iter) ==
+                   st->object[O_CHUNKED_BODY_ITER];
+    PyObject *source, *number;
+    uint64_t length = 0;
+    long state;
+
+    if (get_state(st, iter, &state))
+        return -1;
+    if (state != READY)
+        return state_error(chunked ? "ChunkedBodyIter" : "BodyIter",
+                           (int)state);
+    number = PyObject_GetAttr(iter, st->object[O_LENGTH]);
+    if (number && !get_length("content_length", number, &length)) {
+        source = PyObject_GetAttr(iter, st->object[O_SOURCE]);
+        out->source = source ? PyObject_GetIter(source) : NULL;
+        Py_XDECREF(source);
+    }
+    Py_XDECREF(number);
+    if (!out->source) {
+        PyObject *exception = take_exception();
+        set_state(st, iter, ERROR);
+        give_exception(exception);
+        return -1;
+    }
+    set_state(st, iter, STARTED);
+    out->body = chunked ? degu_body_chunks(pull_chunk, out)
+                        : degu_body_pull(pull_piece, out, length);
+    return 0;
+}
+
+static int open_input(Output *out, Body *b)
+{
+    if (body_check(b, true))
+        return -1;
+    if (b->reader != out->to && reader_enter(b->reader))
+        return -1;
+    b->state = STARTED;
+    out->from = b->reader;
+    out->body = degu_body_relay(b->reader->conn);
+    return 0;
+}
+
+/* Prepares object as a body on its way to a Reader.  After 0 output_close()
+   must follow. */
+static int output_open(State *st, Output *out, Reader *to, PyObject *object)
+{
+    PyObject *type = (PyObject *)Py_TYPE(object);
+
+    out->object = object;
+    out->to = to;
+    out->from = NULL;
+    out->source = out->item = NULL;
+    out->has_view = out->pulled = false;
+    if (object == Py_None) {
+        out->body = degu_no_body();
+        return 0;
+    }
+    if (PyBytes_CheckExact(object)) {
+        out->body = degu_body_bytes(PyBytes_AS_STRING(object),
+                                    (size_t)PyBytes_GET_SIZE(object));
+        return 0;
+    }
+    if (type == (PyObject *)st->type[T_BODY] ||
+        type == (PyObject *)st->type[T_CHUNKED_BODY])
+        return open_input(out, (Body *)object);
+    if (type == st->object[O_BODY_ITER] ||
+        type == st->object[O_CHUNKED_BODY_ITER])
+        return open_iter(st, out, object);
+    if (output_view(out, "body", object))
+        return -1;
+    out->body = degu_body_bytes(out->view.buf, (size_t)out->view.len);
+    return 0;
+}
+
+/* An input body after it was relayed: read to its end, untouched, or broken;
+   then its own connection is of no more use. */
+static void close_input(Output *out, degu_err err)
+{
+    Body *b = (Body *)out->object;
+    Reader *r = out->from;
+
+    if (!err) {
+        b->rest = 0;
+        b->state = CONSUMED;
+    } else if (degu_conn_is_open(out->to->conn) &&
+               !degu_conn_has_sent(out->to->conn) &&
+               degu_conn_is_open(r->conn)) {
+        b->state = READY;
+    } else {
+        b->state = ERROR;
+        r->failed = err;
+    }
+    if (b->state != READY && r != out->to && r->kind != FROM &&
+        (b->state == ERROR || !degu_conn_is_open(r->conn)))
+        reader_close(r);
+    if (r == out->to)
+        return;
+    if (r->exception) {
+        Py_XSETREF(out->to->exception, r->exception);
+        r->exception = NULL;
+    }
+    reader_leave(r);
+}
+
+/* Gives back what output_open() took, err being the outcome. */
+static void output_close(Output *out, degu_err err)
+{
+    output_drop(out);
+    if (out->from)
+        close_input(out, err);
+    if (out->source) {
+        set_state(out->to->st, out->object,
+                  !err ? CONSUMED : out->pulled ? ERROR : READY);
+        Py_DECREF(out->source);
+    }
+}
+
+/* write_to() of all kinds of bodies. */
+static PyObject *write_body(State *st, PyObject *body, PyObject *file)
+{
+    Reader *to = reader_into(st, file);
+    PyObject *result = NULL;
+    uint64_t sent = 0;
+    degu_err err;
+    Output out;
+
+    if (!to)
+        return NULL;
+    if (!output_open(st, &out, to, body)) {
+        err = degu_send_body(to->conn, out.body, &sent);
+        output_close(&out, err);
+        if (err)
+            reader_raise(to, err, NULL);
+        else
+            result = PyLong_FromUnsignedLongLong(sent);
+    }
+    Py_DECREF(to);
+    return result;
+}
+
+static PyObject *Body_write_to(PyObject *self, PyObject *file)
+{
+    return write_body(state_of(self), self, file);
+}
+
+/* ======================================================================== */
+/* Request                                                                  */
+/* ======================================================================== */
+
+typedef struct Request {
+    PyObject_HEAD
+    PyObject *method;
+    PyObject *uri;
+    PyObject *headers;
+    PyObject *body;
+    PyObject *mount;
+    PyObject *path;
+    PyObject *query;
+    int m;
+} Request;
+
+static int method_index(degu_method method)
+{
+    int i = 0;
+
+    while (1 << i < (int)method)
+        i++;
+    return i;
+}
+
+static PyObject *path_list(degu_str path)
+{
+    PyObject *list = PyList_New(0), *text;
+    degu_str part;
+    int failed;
+
+    while (list && degu_next_part(&path, &part)) {
+        text = new_text(part.ptr, part.len);
+        failed = text ? PyList_Append(list, text) : -1;
+        Py_XDECREF(text);
+        if (failed)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *request_new(Reader *r, const degu_request *q)
+{
+    State *st = r->st;
+    Request *self = PyObject_GC_New(Request, st->type[T_REQUEST]);
+
+    if (!self)
+        return NULL;
+    self->m = q->method;
+    self->method = Py_NewRef(st->method[method_index(q->method)]);
+    self->uri = cached_text(st, q->target);
+    self->headers = headers_dict(st, &q->fields);
+    self->body = q->framing == DEGU_NO_BODY
+                     ? Py_NewRef(Py_None)
+                     : body_new(r, q->framing, q->content_length);
+    self->mount = PyList_New(0);
+    self->path = path_list(q->path);
+    self->query = q->query.ptr ? new_text(q->query.ptr, q->query.len)
+                               : Py_NewRef(Py_None);
+    PyObject_GC_Track((PyObject *)self);
+    if (self->uri && self->headers && self->body && self->mount &&
+        self->path && self->query)
+        return (PyObject *)self;
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+static PyObject *Request_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+    static char *names[] = {"method", "uri", "headers", "body",
+                            "mount", "path", "query", NULL};
+    State *st = PyType_GetModuleState(type);
+    PyObject *method, *uri, *headers, *body, *mount, *path, *query;
+    degu_method m;
+    degu_str view;
+    Request *self;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "OOOOOOO:Request", names,
+                                     &method, &uri, &headers, &body, &mount,
+                                     &path, &query) ||
+        text_view("method", method, &view))
+        return NULL;
+    if (degu_parse_method(view, &m))
+        return PyErr_Format(PyExc_ValueError, "bad method: %R", method);
+    if (!PyList_CheckExact(mount) || !PyList_CheckExact(path)) {
+        need_type("mount and path", "a list each",
+                  PyList_CheckExact(mount) ? path : mount);
+        return NULL;
+    }
+    self = (Request *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->m = m;
+    self->method = Py_NewRef(st->method[method_index(m)]);
+    self->uri = Py_NewRef(uri);
+    self->headers = Py_NewRef(headers);
+    self->body = Py_NewRef(body);
+    self->mount = Py_NewRef(mount);
+    self->path = Py_NewRef(path);
+    self->query = Py_NewRef(query);
+    return (PyObject *)self;
+}
+
+static int Request_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return visit_fields(FIELDS(self, Request, method, query), visit, arg);
+}
+
+static int Request_clear(PyObject *self)
+{
+    clear_fields(FIELDS(self, Request, method, query));
+    return 0;
+}
+
+static PyObject *Request_repr(PyObject *self)
+{
+    Request *q = (Request *)self;
+
+    return PyUnicode_FromFormat(
+        "Request(method=%R, uri=%R, headers=%R, body=%R, mount=%R, path=%R, "
+        "query=%R)",
+        q->method, q->uri, q->headers, q->body, q->mount, q->path, q->query);
+}
+
+/* Moves the first part of path to the end of mount. */
+static PyObject *Request_shift_path(PyObject *self, PyObject *unused)
+{
+    Request *q = (Request *)self;
+    PyObject *part;
+
+    (void)unused;
+    if (!q->path || PyList_GET_SIZE(q->path) == 0)
+        Py_RETURN_NONE;
+    part = Py_NewRef(PyList_GET_ITEM(q->path, 0));
+    if (PyList_Append(q->mount, part) ||
+        PyList_SetSlice(q->path, 0, 1, NULL))
+        Py_CLEAR(part);
+    return part;
+}
+
+/* What is left of the target below mount.  It is checked when it is sent. */
+static PyObject *Request_build_proxy_uri(PyObject *self, PyObject *unused)
+{
+    Request *q = (Request *)self;
+    PyObject *slash, *joined, *uri = NULL;
+
+    (void)unused;
+    slash = PyUnicode_FromString("/");
+    joined = slash && q->path ? PyUnicode_Join(slash, q->path) : NULL;
+    if (joined && q->query == Py_None)
+        uri = PyUnicode_Concat(slash, joined);
+    else if (joined && !PyUnicode_Check(q->query))
+        need_type("Request.query", "a str", q->query);
+    else if (joined)
+        uri = PyUnicode_FromFormat("/%U?%U", joined, q->query);
+    Py_XDECREF(slash);
+    Py_XDECREF(joined);
+    return uri;
+}
+
+static PyMemberDef Request_members[] = {
+    MEMBER(Request, method),
+    MEMBER(Request, uri),
+    MEMBER(Request, headers),
+    MEMBER(Request, body),
+    MEMBER(Request, mount),
+    MEMBER(Request, path),
+    MEMBER(Request, query),
+    {"m", T_INT, offsetof(Request, m), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL}};
+
+static PyMethodDef Request_methods[] = {
+    {"shift_path", Request_shift_path, METH_NOARGS,
+     PyDoc_STR("shift_path(): move the first part of path to mount and return "
+               "it; None if there is none.")},
+    {"build_proxy_uri", Request_build_proxy_uri, METH_NOARGS,
+     PyDoc_STR("build_proxy_uri(): the uri that path and query make.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot Request_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Request(method, uri, headers, body, mount, "
+                                  "path, query): what a client asks")},
+    {Py_tp_new, SLOT(Request_new)},
+    {Py_tp_dealloc, SLOT(object_dealloc)},
+    {Py_tp_traverse, SLOT(Request_traverse)},
+    {Py_tp_clear, SLOT(Request_clear)},
+    {Py_tp_repr, SLOT(Request_repr)},
+    {Py_tp_members, Request_members},
+    {Py_tp_methods, Request_methods},
+    {0, NULL}};
+
+static PyType_Spec Request_spec = {"degu.base.Request", sizeof(Request), 0,
+                                   TYPE_FLAGS, Request_slots};
+
+/* ======================================================================== */
+/* Connection                                                               */
+/* ======================================================================== */
+
+typedef struct Connection {
+    PyObject_HEAD
+    Reader *reader;
+    PyObject *base_headers; /* None, or a tuple of pairs */
+} Connection;
+
+/* Base headers are checked once, when the connection is made. */
+static int add_base(State *st, Lines *lines, PyObject *base)
+{
+    Py_ssize_t i;
+    PyObject *pair;
+
+    if (base == Py_None)
+        return 0;
+    for (i = 0; i < PyTuple_GET_SIZE(base); i++) {
+        pair = PyTuple_GET_ITEM(base, i);
+        if (add_line(st, lines, PyTuple_GET_ITEM(pair, 0),
+                     PyTuple_GET_ITEM(pair, 1)))
+            return -1;
+    }
+    return 0;
+}
+
+static int check_base(State *st, PyObject *base)
+{
+    Py_ssize_t i;
+    Lines lines;
+
+    if (base == Py_None)
+        return 0;
+    if (!PyTuple_CheckExact(base))
+        return need_type("base_headers", "a tuple", base);
+    for (i = 0; i < PyTuple_GET_SIZE(base); i++) {
+        if (need_pair("base_headers item", PyTuple_GET_ITEM(base, i)))
+            return -1;
+    }
+    lines_init(&lines);
+    return add_base(st, &lines, base);
+}
+
+static PyObject *Connection_new(PyTypeObject *type, PyObject *args,
+                                PyObject *kw)
+{
+    static char *names[] = {"sock", "base_headers", NULL};
+    State *st = PyType_GetModuleState(type);
+    PyObject *sock, *base = Py_None;
+    Connection *c;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|O:Connection", names, &sock,
+                                     &base) ||
+        check_base(st, base))
+        return NULL;
+    c = (Connection *)type->tp_alloc(type, 0);
+    if (!c)
+        return NULL;
+    c->base_headers = Py_NewRef(base);
+    c->reader = reader_client(st, sock);
+    if (!c->reader)
+        Py_CLEAR(c);
+    return (PyObject *)c;
+}
+
+static int Connection_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Connection *c = (Connection *)self;
+
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(c->reader);
+    Py_VISIT(c->base_headers);
+    return 0;
+}
+
+/* No tp_clear: a cycle can only lead through the Reader, which has one. */
+static void Connection_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(((Connection *)self)->reader);
+    Py_CLEAR(((Connection *)self)->base_headers);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* ---- one exchange ---- */
+
+/* Somebody may have closed the socket behind our back, and its number may
+   belong to another file by now. */
+static int check_descriptor(Reader *r)
+{
+    PyObject *number;
+    long fd;
+
+    if (r->kind != PLAIN)
+        return 0;
+    number = PyObject_CallMethodNoArgs(r->source, r->st->object[O_FILENO]);
+    if (!number)
+        return -1;
+    fd = PyLong_AsLong(number);
+    Py_DECREF(number);
+    if (fd == r->own_socket.fd)
+        return 0;
+    r->closed = 1;
+    if (!PyErr_Occurred())
+        raise_error(r->st, DEGU_E_FINISHED, 0, NULL,
+                    "the socket was closed");
+    return -1;
+}
+
+static PyObject *response_new(State *st, PyObject *status, PyObject *reason,
+                              PyObject *headers, PyObject *body)
+{
+    PyTypeObject *type = (PyTypeObject *)st->object[O_RESPONSE];
+    PyObject *self = NULL;
+
+    if (status && reason && headers && body)
+        self = type->tp_alloc(type, 4);
+    if (!self) {
+        Py_XDECREF(status);
+        Py_XDECREF(reason);
+        Py_XDECREF(headers);
+        Py_XDECREF(body);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(self, 0, status);
+    PyTuple_SET_ITEM(self, 1, reason);
+    PyTuple_SET_ITEM(self, 2, headers);
+    PyTuple_SET_ITEM(self, 3, body);
+    return self;
+}
+
+static PyObject *read_response(Reader *r)
+{
+    State *st = r->st;
+    degu_response p;
+    degu_err err = degu_read_response(r->conn, &p);
+    PyObject *response;
+
+    if (err) {
+        reader_raise(r, err, NULL);
+        return NULL;
+    }
+    r->serial++;
+    response = response_new(st, PyLong_FromLong(p.status),
+                            cached_text(st, p.reason),
+                            headers_dict(st, &p.fields),
+                            p.framing == DEGU_NO_BODY
+                                ? Py_NewRef(Py_None)
+                                : body_new(r, p.framing, p.content_length));
+    /* A body closes the connection when it has been read. */
+    if (!response || (p.framing == DEGU_NO_BODY &&
+                      !degu_conn_is_open(r->conn)))
+        reader_close(r);
+    return response;
+}
+
+/* Sends a request: 0, or -1 with an exception.  A body that broke off because
+   the other end hung up may have been answered early (RFC 9112 9.5). */
+static int send_request(Reader *r, degu_method method, degu_str target,
+                        Lines *lines, PyObject *body)
+{
+    Output out;
+    degu_err err;
+    char text[96];
+
+    if (output_open(r->st, &out, r, body))
+        return -1;
+    err = degu_send_request(r->conn, method, target, lines->at, lines->count,
+                            out.body);
+    output_close(&out, err);
+    if (!err || (err == DEGU_E_RESET && !r->exception &&
+                 degu_conn_has_sent(r->conn)))
+        return 0;
+    reader_raise(r, err, find_culprit(lines, err, text, sizeof text));
+    return -1;
+}
+
+static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
+                          PyObject *headers, PyObject *body)
+{
+    Reader *r = c->reader;
+    PyObject *response = NULL;
+    degu_str target;
+    Lines lines;
+
+    lines_init(&lines);
+    if (text_view("uri", uri, &target) ||
+        add_base(r->st, &lines, c->base_headers) ||
+        add_headers(r->st, &lines, headers))
+        return NULL;
+    if (reader_enter(r))
+        return NULL;
+    if (r->closed || !r->conn)
+        raise_error(r->st, DEGU_E_FINISHED, 0, NULL, NULL);
+    else if (!check_descriptor(r) &&
+             !send_request(r, method, target, &lines, body))
+        response = read_response(r);
+    if (!response && r->conn && !degu_conn_is_open(r->conn))
+        reader_close(r);
+    reader_leave(r);
+    return response;
+}
+
+/* ---- methods ---- */
+
+static int need_count(const char *name, Py_ssize_t need, Py_ssize_t count)
+{
+    if (count == need)
+        return 0;
+    PyErr_Format(PyExc_TypeError,
+                 "Connection.%s() requires %zd arguments; got %zd", name, need,
+                 count);
+    return -1;
+}
+
+static PyObject *Connection_request(PyObject *self, PyObject *const *args,
+                                    Py_ssize_t count)
+{
+    degu_str name;
+    degu_method method;
+
+    if (need_count("request", 4, count) ||
+        text_view("method", args[0], &name))
+        return NULL;
+    if (degu_parse_method(name, &method))
+        return PyErr_Format(PyExc_ValueError, "bad method: %R", args[0]);
+    return exchange((Connection *)self, method, args[1], args[2], args[3]);
+}
+
+#define SHORTCUT(name, method, count, body)                                   \
+    static PyObject *Connection_##name(PyObject *self, PyObject *const *args, \
+                                       Py_ssize_t n)                          \
+    {                                                                         \
+        return need_count(#name, count, n)                                    \
+                   ? NULL                                                     \
+                   : exchange((Connection *)self, method, args[0], args[1],   \
+                              body);                                          \
+    }
+
+SHORTCUT(get, DEGU_GET, 2, Py_None)
+SHORTCUT(head, DEGU_HEAD, 2, Py_None)
+SHORTCUT(delete, DEGU_DELETE, 2, Py_None)
+SHORTCUT(options, DEGU_OPTIONS, 2, Py_None)
+SHORTCUT(put, DEGU_PUT, 3, args[2])
+SHORTCUT(post, DEGU_POST, 3, args[2])
+SHORTCUT(patch, DEGU_PATCH, 3, args[2])
+
+/* A copy of headers with this range, which may be there already. */
+static PyObject *with_range(State *st, PyObject *headers, PyObject *range)
+{
+    PyObject *copy, *old;
+    int same = 1;
+
+    if (!PyDict_CheckExact(headers)) {
+        need_type("headers", "a dict", headers);
+        return NULL;
+    }
+    copy = PyDict_Copy(headers);
+    if (!copy)
+        return NULL;
+    old = PyDict_SetDefault(copy, st->object[O_RANGE_NAME], range);
+    if (old)
+        same = PyObject_RichCompareBool(range, old, Py_EQ);
+    if (old && same == 0)
+        PyErr_Format(PyExc_ValueError, "'range' mismatch: %R != %R", range,
+                     old);
+    if (!old || same != 1)
+        Py_CLEAR(copy);
+    return copy;
+}
+
+static PyObject *Connection_get_range(PyObject *self, PyObject *const *args,
+                                      Py_ssize_t count)
+{
+    State *st = state_of(self);
+    PyObject *range, *headers, *response = NULL;
+
+    if (need_count("get_range", 4, count))
+        return NULL;
+    range = PyObject_CallFunctionObjArgs(st->object[O_RANGE], args[2], args[3],
+                                         NULL);
+    headers = range ? with_range(st, args[1], range) : NULL;
+    if (headers)
+        response = exchange((Connection *)self, DEGU_GET, args[0], headers,
+                            Py_None);
+    Py_XDECREF(range);
+    Py_XDECREF(headers);
+    return response;
+}
+
+static PyObject *Connection_close(PyObject *self, PyObject *unused)
+{
+    Reader *r = ((Connection *)self)->reader;
+
+    (void)unused;
+    if (r->closed)
+        Py_RETURN_NONE;
+    r->closed = 1;
+    return PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
+}
+
+static PyObject *Connection_get_closed(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((Connection *)self)->reader->closed);
+}
+
+static PyObject *Connection_get_sock(PyObject *self, void *unused)
+{
+    Reader *r = ((Connection *)self)->reader;
+
+    (void)unused;
+    return Py_NewRef(r->source ? r->source : Py_None);
+}
+
+static PyObject *Connection_get_api(PyObject *self, void *unused)
+{
+    (void)unused;
+    return Py_NewRef(state_of(self)->object[O_API]);
+}
+
+static PyMemberDef Connection_members[] = {
+    MEMBER(Connection, base_headers),
+    {NULL, 0, 0, 0, NULL}};
+
+static PyGetSetDef Connection_getset[] = {
+    {"sock", Connection_get_sock, NULL, NULL, NULL},
+    {"closed", Connection_get_closed, NULL, NULL, NULL},
+    {"api", Connection_get_api, NULL, NULL, NULL},
+    {"bodies", Connection_get_api, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+#define METHOD(name, args)                                                    \
+    {#name, FASTCALL(Connection_##name), METH_FASTCALL,                       \
+     PyDoc_STR(#name "(" args "): the Response.")}
+
+static PyMethodDef Connection_methods[] = {
+    METHOD(request, "method, uri, headers, body"),
+    METHOD(get, "uri, headers"),
+    METHOD(head, "uri, headers"),
+    METHOD(delete, "uri, headers"),
+    METHOD(options, "uri, headers"),
+    METHOD(put, "uri, headers, body"),
+    METHOD(post, "uri, headers, body"),
+    METHOD(patch, "uri, headers, body"),
+    METHOD(get_range, "uri, headers, start, stop"),
+    {"close", Connection_close, METH_NOARGS,
+     PyDoc_STR("close(): close the socket.")},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot Connection_slots[] = {
+    {Py_tp_doc, (void *)PyDoc_STR("Connection(sock, base_headers=None): the "
+                                  "client's end of a connection")},
+    {Py_tp_new, SLOT(Connection_new)},
+    {Py_tp_dealloc, SLOT(Connection_dealloc)},
+    {Py_tp_traverse, SLOT(Connection_traverse)},
+    {Py_tp_members, Connection_members},
+    {Py_tp_getset, Connection_getset},
+    {Py_tp_methods, Connection_methods},
+    {0, NULL}};
+
+static PyType_Spec Connection_spec = {"degu.base.Connection",
+                                      sizeof(Connection), 0, TYPE_FLAGS,
+                                      Connection_slots};
+
+/* ======================================================================== */
+/* Loop                                                                     */
+/* ======================================================================== */
+
+/* A degu_server that Python threads serve.  server.py makes it and is told
+   through methods of owner: _connected, _closed, _failed, _spawn. */
+typedef struct Loop {
+    PyObject_HEAD
+    PyObject *app;
+    PyObject *owner;
+    PyObject *api;
+    State *st;
+    degu_slot *slots;
+    int active; /* threads inside serve() */
+    int fd;     /* the listener's, of our own; -1: not open */
+    bool stopped;
+    degu_server server;
+} Loop;
+
+/* One thread inside degu_serve(). */
+typedef struct Worker {
+    Loop *loop;
+    PyThreadState *thread;
+    PyObject *exception; /* what ended the main thread's serve() */
+    bool main;
+} Worker;
+
+static Worker *worker_enter(void *worker)
+{
+    Worker *w = worker;
+
+    PyEval_RestoreThread(w->thread);
+    return w;
+}
+
+static void worker_leave(Worker *w)
+{
+    w->thread = PyEval_SaveThread();
+}
+
+/* Deals with what Python has raised: KeyboardInterrupt in the main thread stops
+   the server, all else is for the log. */
+static void worker_failed(Worker *w, PyObject *session)
+{
+    Loop *loop = w->loop;
+    PyObject *exception, *result;
+
+    if (w->main && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        Py_XSETREF(w->exception, take_exception());
+        degu_server_stop(&loop->server);
+        return;
+    }
+    exception = take_exception();
+    result = PyObject_CallMethod(loop->owner, "_failed", "OO",
+                                 session ? session : Py_None, exception);
+    if (!result)
+        PyErr_WriteUnraisable(loop->owner);
+    Py_XDECREF(result);
+    Py_XDECREF(exception);
+}
+
+/* ---- requests ---- */
+
+/* The items of what the app returned. */
+static int unpack_response(PyObject *response, long *status, degu_str *reason,
+                           PyObject **headers, PyObject **body)
+{
+    PyObject *number;
+
+    if (!PyTuple_Check(response) || PyTuple_GET_SIZE(response) != 4)
+        return need_type("response", "a 4-tuple", response);
+    number = PyTuple_GET_ITEM(response, 0);
+    if (!PyLong_CheckExact(number))
+        return need_type("status", "an int", number);
+    *status = PyLong_AsLong(number);
+    if (*status < 100 || *status > 599) {
+        PyErr_Format(PyExc_ValueError, "need 100 <= status <= 599; got %R",
+                     number);
+        return -1;
+    }
+    *headers = PyTuple_GET_ITEM(response, 2);
+    *body = PyTuple_GET_ITEM(response, 3);
+    return text_view("reason", PyTuple_GET_ITEM(response, 1), reason);
+}
+
+/* Sends what the app returned.  Errors of the way to the other end are
+   returned as they are, all else is the app's fault. */
+static degu_err respond(Worker *w, Reader *r, PyObject *response)
+{
+    PyObject *headers, *body;
+    degu_str reason;
+    degu_err err;
+    long status;
+    char text[96];
+    Lines lines;
+    Output out;
+
+    lines_init(&lines);
+    if (unpack_response(response, &status, &reason, &headers, &body) ||
+        add_headers(r->st, &lines, headers) ||
+        output_open(r->st, &out, r, body)) {
+        worker_failed(w, r->session);
+        return DEGU_E_HANDLER;
+    }
+    err = degu_send_response(r->conn, (int)status, reason, lines.at,
+                             lines.count, out.body);
+    output_close(&out, err);
+    if (!err)
+        return DEGU_OK;
+    if (!r->exception && !out.from &&
+        (err == DEGU_E_RESET || err == DEGU_E_TIMEOUT))
+        return err;
+    reader_raise(r, err, find_culprit(&lines, err, text, sizeof text));
+    worker_failed(w, r->session);
+    return r->failed ? r->failed : DEGU_E_HANDLER;
+}
+
+static degu_err call_app(Worker *w, Reader *r, const degu_request *q)
+{
+    PyObject *args[4], *response = NULL;
+    degu_err err = DEGU_E_HANDLER;
+
+    args[0] = NULL;
+    args[1] = r->session;
+    args[2] = request_new(r, q);
+    args[3] = w->loop->api;
+    if (args[2])
+        response = PyObject_Vectorcall(w->loop->app, args + 1,
+                                       3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                       NULL);
+    Py_XDECREF(args[2]);
+    if (!response || reader_enter(r)) {
+        worker_failed(w, r->session);
+        /* A body that could not be read is answered as what it is. */
+        if (r->failed)
+            err = r->failed;
+    } else {
+        if (w->loop->stopped)
+            degu_conn_close_after(r->conn);
+        err = respond(w, r, response);
+        reader_leave(r);
+    }
+    Py_XDECREF(response);
+    return err;
+}
+
+/* The exchange is over: bodies of it must not touch the connection again, and
+   a thread that the app left reading one must be out of it. */
+static void reader_release(Reader *r)
+{
+    struct timespec pause = {0, 1000000};
+
+    while (__atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
+        shutdown(r->socket->fd, SHUT_RDWR);
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    Py_CLEAR(r->exception);
+    r->conn = NULL;
+    r->serial++;
+}
+
+static degu_err loop_handle(degu_session *s, const degu_request *q)
+{
+    Worker *w = worker_enter(s->worker);
+    Reader *r = s->data;
+    degu_io io = degu_conn_io(s->conn);
+    degu_err err;
+
+    r->conn = s->conn;
+    r->failed = DEGU_OK;
+    r->requests = s->requests;
+    s->socket->signals = w->main;
+    degu_conn_set_io(s->conn, plain_io(r));
+    err = call_app(w, r, q);
+    reader_release(r);
+    degu_conn_set_io(s->conn, io);
+    s->socket->signals = false;
+    worker_leave(w);
+    return err;
+}
+
+/* ---- connections ---- */
+
+static PyObject *address_object(const degu_address *a)
+{
+    char text[INET6_ADDRSTRLEN], name[sizeof a->name + 1] = "";
+
+    switch ((int)a->family) {
+    case DEGU_IPV4:
+        inet_ntop(AF_INET, a->ip, text, sizeof text);
+        return Py_BuildValue("si", text, (int)a->port);
+    case DEGU_IPV6:
+        inet_ntop(AF_INET6, a->ip, text, sizeof text);
+        return Py_BuildValue("siII", text, (int)a->port,
+                             (unsigned)a->flowinfo, (unsigned)a->scope_id);
+    case DEGU_UNIX:
+        return PyUnicode_DecodeFSDefaultAndSize((const char *)a->name,
+                                                a->name_len);
+    case DEGU_ABSTRACT:
+        /* Python shows the NUL in front of an abstract name. */
+        memcpy(name + 1, a->name, a->name_len);
+        return PyBytes_FromStringAndSize(name, (Py_ssize_t)a->name_len + 1);
+    default:
+        return PyUnicode_FromStringAndSize(NULL, 0);
+    }
+}
+
+static PyObject *credentials_object(const degu_session *s)
+{
+    if (!s->has_credentials)
+        Py_RETURN_NONE;
+    return Py_BuildValue("LLL", (long long)s->credentials.pid,
+                         (long long)s->credentials.uid,
+                         (long long)s->credentials.gid);
+}
+
+/* The session that server.py makes of a new connection, None to refuse it. */
+static PyObject *greet(Worker *w, Reader *r, const degu_session *s)
+{
+    PyObject *address = address_object(&s->peer), *session = NULL;
+    PyObject *credentials = credentials_object(s);
+
+    if (address && credentials)
+        session = PyObject_CallMethod(w->loop->owner, "_connected", "OiOO", r,
+                                      s->socket->fd, address, credentials);
+    Py_XDECREF(address);
+    Py_XDECREF(credentials);
+    return session;
+}
+
+static degu_err loop_connect(degu_session *s)
+{
+    Worker *w = worker_enter(s->worker);
+    Reader *r = reader_alloc(w->loop->st, SERVED, NULL);
+
+    if (r) {
+        r->socket = s->socket;
+        r->session = greet(w, r, s);
+    }
+    if (!r || !r->session)
+        worker_failed(w, NULL);
+    if (r && (!r->session || r->session == Py_None))
+        Py_CLEAR(r);
+    s->data = r;
+    worker_leave(w);
+    return r ? DEGU_OK : DEGU_E_HANDLER;
+}
+
+static void loop_close(degu_session *s, degu_err why)
+{
+    Worker *w = worker_enter(s->worker);
+    Reader *r = s->data;
+    PyObject *result;
+
+    s->data = NULL;
+    if (r) {
+        r->requests = s->requests;
+        r->socket = NULL;
+        result = PyObject_CallMethod(w->loop->owner, "_closed", "Os",
+                                     r->session, degu_strerror(why));
+        if (!result)
+            worker_failed(w, r->session);
+        Py_XDECREF(result);
+        Py_CLEAR(r->session);
+        Py_DECREF(r);
+    }
+    worker_leave(w);
+}
+
+/* ---- threads ---- */
+
+static void loop_shortage(void *user, void *worker)
+{
+    Worker *w = worker_enter(worker);
+    PyObject *result = PyObject_CallMethod(w->loop->owner, "_spawn", NULL);
+
+    (void)user;
+    if (!result)
+        worker_failed(w, NULL);
+    Py_XDECREF(result);
+    worker_leave(w);
+}
+
+/* Python's own signal handlers run in the main thread. */
+static bool loop_signal(void *user, void *worker)
+{
+    Worker *w = worker_enter(worker);
+    bool raised = PyErr_CheckSignals() != 0;
+
+    (void)user;
+    if (raised)
+        Py_XSETREF(w->exception, take_exception());
+    worker_leave(w);
+    return raised;
+}
+
+static degu_server_config loop_config(Loop *loop, size_t max_connections,
+                                      unsigned max_requests, int timeout_ms)
+{
+    degu_server_config config = degu_server_defaults(loop_handle, loop->slots,
+                                                     max_connections);
+
+    config.max_requests = max_requests;
+    config.idle_timeout_ms = timeout_ms;
+    config.head_timeout_ms = timeout_ms;
+    config.body_timeout_ms = timeout_ms;
+    config.on_connect = loop_connect;
+    config.on_close = loop_close;
+    config.on_shortage = loop_shortage;
+    config.on_signal = loop_signal;
+    return config;
+}
+
+/* Once it is stopped and the last thread has left, descriptors are not kept
+   for whoever still holds the object. */
+static void loop_end(Loop *loop)
+{
+    if (!loop->stopped || loop->active || loop->fd < 0)
+        return;
+    degu_server_close(&loop->server);
+    close(loop->fd);
+    loop->fd = -1;
+}
+
+static int loop_start(Loop *loop, int fd, const degu_server_config *config)
+{
+    degu_err err;
+
+    loop->fd = dup(fd);
+    if (loop->fd < 0) {
+        raise_system(errno);
+        return -1;
+    }
+    err = degu_server_init(&loop->server, loop->fd, config);
+    if (err) {
+        raise_error(loop->st, err, errno, NULL, NULL);
+        close(loop->fd);
+        loop->fd = -1;
+    }
+    return err ? -1 : 0;
+}
+
+static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
+{
+    static char *names[] = {"fd", "app", "owner", "max_connections",
+                            "max_requests", "timeout_ms", NULL};
+    State *st = PyType_GetModuleState(type);
+    int fd, max_connections, timeout_ms;
+    degu_server_config config;
+    unsigned max_requests;
+    PyObject *app, *owner;
+    Loop *loop;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIi:Loop", names, &fd, &app,
+                                     &owner, &max_connections, &max_requests,
+                                     &timeout_ms))
+        return NULL;
+    loop = (Loop *)type->tp_alloc(type, 0);
+    if (!loop)
+        return NULL;
+    loop->fd = -1;
+    loop->st = st;
+    loop->app = Py_NewRef(app);
+    loop->owner = Py_NewRef(owner);
+    loop->api = Py_NewRef(st->object[O_API]);
+    /* From calloc(), whose pages are zero without being touched. */
+    loop->slots = PyMem_RawCalloc((size_t)max_connections, sizeof(degu_slot));
+    config = loop_config(loop, (size_t)max_connections, max_requests,
+                         timeout_ms);
+    if (!loop->slots)
+        PyErr_NoMemory();
+    if (!loop->slots || loop_start(loop, fd, &config))
+        Py_CLEAR(loop);
+    return (PyObject *)loop;
+}
+
+/* serve(main): serves until stop(); main tells whether this is the thread in
+   which Python runs its signal handlers. */
+static PyObject *Loop_serve(PyObject *self, PyObject *arg)
+{
+    Loop *loop = (Loop *)self;
+    Worker w = {loop, NULL, NULL, arg == Py_True};
+    degu_err err;
+
+    if (loop->fd < 0)
+        Py_RETURN_NONE;
+    loop->active++;
+    w.thread = PyEval_SaveThread();
+    err = degu_serve(&loop->server, &w);
+    PyEval_RestoreThread(w.thread);
+    loop->active--;
+    loop_end(loop);
+    if (w.exception) {
+        give_exception(w.exception);
+        return NULL;
+    }
+    if (err && err != DEGU_E_INTERRUPTED) {
+        raise_error(loop->st, err, errno, NULL, NULL);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *Loop_stop(PyObject *self, PyObject *unused)
+{
+    Loop *loop = (Loop *)self;
+
+    (void)unused;
+    loop->stopped = true;
+    if (loop->fd >= 0)
+        degu_server_stop(&loop->server);
+    loop_end(loop);
+    Py_RETURN_NONE;
+}
+
+static int Loop_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    return visit_fields(FIELDS(self, Loop, app, api), visit, arg);
+}
+
+/* Nobody is inside serve(): whoever is holds a reference. */
+static int Loop_clear(PyObject *self)
+{
+    Loop *loop = (Loop *)self;
+
+    loop->stopped = true;
+    loop_end(loop);
+    clear_fields(FIELDS(self, Loop, app, api));
+    return 0;
+}
+
+static void Loop_dealloc(PyObject *self)
+{
+    Loop *loop = (Loop *)self;
+
+    loop->stopped = true;
+    loop_end(loop);
+    PyMem_RawFree(loop->slots);
+    object_dealloc(self);
+}
+
+static PyMethodDef Loop_methods[] = {
+    {"serve", Loop_serve, METH_O, NULL},
+    {"stop", Loop_stop, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot Loop_slots[] = {
+    {Py_tp_new, SLOT(Loop_new)},
+    {Py_tp_dealloc, SLOT(Loop_dealloc)},
+    {Py_tp_traverse, SLOT(Loop_traverse)},
+    {Py_tp_clear, SLOT(Loop_clear)},
+    {Py_tp_methods, Loop_methods},
+    {0, NULL}};
+
+static PyType_Spec Loop_spec = {"degu._degu.Loop", sizeof(Loop), 0, TYPE_FLAGS,
+                                Loop_slots};
+
+/* ======================================================================== */
+/* module                                                                   */
+/* ======================================================================== */
+
+/* format_range(start, stop[, total]): the text on the wire. */
+static PyObject *format_range(PyObject *module, PyObject *args)
+{
+    unsigned long long start, stop, total;
+    char text[64];
+    degu_buffer buffer = {text, sizeof text, 0};
+    degu_range range;
+    degu_content_range content;
+    degu_err err;
+
+    if (!PyArg_ParseTuple(args, "KK|K:format_range", &start, &stop, &total))
+        return NULL;
+    range.start = content.start = start;
+    range.stop = content.stop = stop;
+    if (PyTuple_GET_SIZE(args) == 2) {
+        err = degu_format_range(&buffer, range);
+    } else {
+        content.total = total;
+        err = degu_format_content_range(&buffer, content);
+    }
+    if (!err)
+        return new_text(text, buffer.len);
+    raise_error(PyModule_GetState(module), err, 0, NULL, NULL);
+    return NULL;
+}
+
+/* write_to(body, wfile): for BodyIter and ChunkedBodyIter. */
+static PyObject *write_to(PyObject *module, PyObject *args)
+{
+    PyObject *body, *file;
+
+    if (!PyArg_ParseTuple(args, "OO:write_to", &body, &file))
+        return NULL;
+    return write_body(PyModule_GetState(module), body, file);
+}
+
+static PyMethodDef module_methods[] = {
+    {"format_range", format_range, METH_VARARGS, NULL},
+    {"write_to", write_to, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL}};
+
+static int make_types(PyObject *module, State *st)
+{
+    PyType_Spec *specs[T_COUNT] = {&Reader_spec, &Body_spec, &ChunkedBody_spec,
+                                   &Request_spec, &Connection_spec,
+                                   &Loop_spec};
+    PyObject *type;
+    int i;
+
+    for (i = 0; i < T_COUNT; i++) {
+        type = PyType_FromModuleAndSpec(module, specs[i], NULL);
+        st->type[i] = (PyTypeObject *)type;
+        if (!type || PyModule_AddType(module, st->type[i]))
+            return -1;
+    }
+    return 0;
+}
+
+/* Puts count attributes of a module into objects. */
+static int import_names(const char *from, const char *const *names, int count,
+                        PyObject **objects)
+{
+    PyObject *module = PyImport_ImportModule(from);
+    int i;
+
+    for (i = 0; module && i < count; i++) {
+        objects[i] = PyObject_GetAttrString(module, names[i]);
+        if (!objects[i])
+            Py_CLEAR(module);
+    }
+    Py_XDECREF(module);
+    return module ? 0 : -1;
+}
+
+static int make_objects(PyObject *module, State *st)
+{
+    static const char *const values[] = {"Response", "API", "Range",
+                                         "ContentRange", "BodyIter",
+                                         "ChunkedBodyIter"};
+    static const char *const exceptions[] = {"ProtocolError", "TruncatedError",
+                                             "EmptyPreambleError"};
+    static const char *const names[] = {"range", "fileno", "close", "release",
+                                        "_source", "_length", "_state"};
+    PyObject **o = st->object;
+    int i;
+
+    if (import_names("degu._values", values, 6, o) ||
+        import_names("degu.exceptions", exceptions, 3, o + O_PROTOCOL_ERROR))
+        return -1;
+    for (i = 0; i < 7; i++) {
+        o[O_RANGE_NAME + i] = PyUnicode_InternFromString(names[i]);
+        if (!o[O_RANGE_NAME + i])
+            return -1;
+    }
+    o[O_API] = PyObject_CallFunctionObjArgs(
+        o[O_API_TYPE], st->type[T_BODY], st->type[T_CHUNKED_BODY],
+        o[O_BODY_ITER], o[O_CHUNKED_BODY_ITER], o[O_RANGE], o[O_CONTENT_RANGE],
+        NULL);
+    return o[O_API] ? PyModule_AddObjectRef(module, "api", o[O_API]) : -1;
+}
+
+static int module_exec(PyObject *module)
+{
+    State *st = PyModule_GetState(module);
+    degu_str name;
+    int i;
+
+    for (i = 0; i < METHOD_COUNT; i++) {
+        name = degu_method_name((degu_method)(1 << i));
+        st->method[i] = new_text(name.ptr, name.len);
+        if (!st->method[i])
+            return -1;
+        PyUnicode_InternInPlace(&st->method[i]);
+    }
+    if (make_types(module, st) || make_objects(module, st))
+        return -1;
+    return PyModule_AddStringConstant(module, "version", degu_version());
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    State *st = PyModule_GetState(module);
+    int i;
+
+    for (i = 0; i < T_COUNT; i++)
+        Py_VISIT(st->type[i]);
+    return visit_fields(st->object, O_COUNT, visit, arg);
+}
+
+static int module_clear(PyObject *module)
+{
+    State *st = PyModule_GetState(module);
+    int i;
+
+    for (i = 0; i < T_COUNT; i++)
+        Py_CLEAR(st->type[i]);
+    clear_fields(st->object, O_COUNT);
+    clear_fields(st->method, METHOD_COUNT);
+    clear_fields(st->cache, CACHE_SIZE);
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, SLOT(module_exec)},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL}};
+
+static struct PyModuleDef module_def = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "degu._degu",
+    .m_doc = PyDoc_STR("degu.h for Python."),
+    .m_size = sizeof(State),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__degu(void);
+
+PyMODINIT_FUNC PyInit__degu(void)
+{
+    return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""What holds for every test here: it leaves no descriptor and no thread."""
+
+import gc
+import importlib.util
+import os
+import sys
+import threading
+import time
+
+import hypothesis
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+if importlib.util.find_spec('degu') is None:
+    sys.path.insert(0, os.path.join(ROOT, 'py'))
+
+# DEGU_EXAMPLES=1000 searches longer than a test run should.
+hypothesis.settings.register_profile(
+    'degu', deadline=None, database=None, print_blob=True,
+    max_examples=int(os.environ.get('DEGU_EXAMPLES', '100')),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow,
+                           hypothesis.HealthCheck.data_too_large])
+hypothesis.settings.load_profile('degu')
+
+
+def descriptors():
+    """What is open: number and kind.  0 to 2 are pytest's to change."""
+    found = {}
+    for number in set(os.listdir('/proc/self/fd')) - {'0', '1', '2'}:
+        try:
+            found[number] = os.readlink('/proc/self/fd/' + number)
+        except OSError:
+            continue
+    return found
+
+
+def threads():
+    return set(threading.enumerate())
+
+
+def workers():
+    """Threads of a server, which makes more of them as it needs."""
+    return {thread for thread in threads() if thread.name == 'degu'}
+
+
+def surplus(before, allowed=set):
+    """What is there now and was not, once the late ones had their time."""
+    (fds, old) = before
+    deadline = time.monotonic() + 5
+    while True:
+        new_fds = [item for item in descriptors().items()
+                   if item not in fds.items()]
+        new_threads = threads() - old - allowed()
+        if not new_fds and not new_threads:
+            return None
+        if time.monotonic() > deadline:
+            return (new_fds, new_threads)
+        gc.collect()
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def leaves_nothing():
+    """A module's own servers are among what must be gone after it."""
+    before = (descriptors(), threads())
+    yield
+    assert surplus(before) is None
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_each(request):
+    """The same for a single test, with the servers that its module keeps."""
+    kept = 'served' in request.fixturenames
+    if kept:
+        request.getfixturevalue('served')
+    before = (descriptors(), threads())
+    yield
+    assert surplus(before, workers if kept else set) is None
