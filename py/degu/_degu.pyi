@@ -69,7 +69,9 @@ class ChunkedBody:
     def __next__(self) -> _Chunk: ...
 
 _InputBody: TypeAlias = Body | ChunkedBody | None
-_OutputBody: TypeAlias = Body | BodyIter | ChunkedBody | ChunkedBodyIter | _Bytes | None
+_OutputBody: TypeAlias = (
+    Body | BodyIter | ChunkedBody | ChunkedBodyIter | _Bytes | None
+)
 
 api: API
 

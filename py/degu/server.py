@@ -253,7 +253,9 @@ class Server:
             session._sock.close()
         log.info('- %s Handled %d requests: %s', session, session.requests, why)
 
-    def _failed(self, session: Session | None, exception: BaseException) -> None:
+    def _failed(
+        self, session: Session | None, exception: BaseException
+    ) -> None:
         log.error(
             '- %s Error after handling %d requests:',
             session,

@@ -46,7 +46,7 @@
 #define PIECE_MAX 1048576   /* bytes of a piece when a body is iterated */
 #define CALLBACK_MAX 65536  /* bytes for one call of a Python method */
 #define HELD_MAX 65536      /* bytes sent without releasing the GIL */
-#define STEP 65536          /* bytes of a body that have a timeout of their own */
+#define STEP 65536 /* bytes of a body that have a timeout of their own */
 
 /* ======================================================================== */
 /* state                                                                    */
@@ -73,6 +73,16 @@ enum {
     O_SOURCE,
     O_LENGTH,
     O_STATE,
+    O_GETTIMEOUT,
+    O_RECV_INTO,
+    O_SEND,
+    O_READINTO,
+    O_READLINE,
+    O_WRITE,
+    O_FAILED,
+    O_CONNECTED,
+    O_CLOSED,
+    O_SPAWN,
     O_API,    /* the object api */
     O_SOCKET, /* socket.socket, once somebody came with one */
     O_COUNT
@@ -260,13 +270,13 @@ static int get_length(const char *name, PyObject *number, uint64_t *length)
     return 0;
 }
 
-static int need_method(PyObject *object, const char *name)
+static int need_method(PyObject *object, PyObject *name)
 {
-    PyObject *method = PyObject_GetAttrString(object, name);
+    PyObject *method = PyObject_GetAttr(object, name);
     int good = method ? PyCallable_Check(method) : 1;
 
     if (!good)
-        PyErr_Format(PyExc_TypeError, "%R.%s is not callable", object, name);
+        PyErr_Format(PyExc_TypeError, "%R.%U is not callable", object, name);
     if (method && good) {
         Py_DECREF(method);
         return 0;
@@ -660,8 +670,8 @@ static Reader *reader_into(State *st, PyObject *file)
     Reader *r = reader_alloc(st, INTO, file);
     degu_io io = {NULL, object_recv, object_send};
 
-    if (r && (need_method(file, "write") ||
-              !(r->send = PyObject_GetAttrString(file, "write")) ||
+    if (r && (need_method(file, st->object[O_WRITE]) ||
+              !(r->send = PyObject_GetAttr(file, st->object[O_WRITE])) ||
               reader_start(r, DEGU_CLIENT, io, 64, DEGU_SEND_BUFFER)))
         Py_CLEAR(r);
     return r;
@@ -676,12 +686,12 @@ static Reader *reader_from(State *st, PyObject *file, degu_framing framing,
 
     if (!r)
         return NULL;
-    if (need_method(file, "readinto") ||
-        !(r->recv = PyObject_GetAttrString(file, "readinto")))
+    if (need_method(file, st->object[O_READINTO]) ||
+        !(r->recv = PyObject_GetAttr(file, st->object[O_READINTO])))
         goto fail;
     if (framing == DEGU_CHUNKED &&
-        (need_method(file, "readline") ||
-         !(r->line = PyObject_GetAttrString(file, "readline"))))
+        (need_method(file, st->object[O_READLINE]) ||
+         !(r->line = PyObject_GetAttr(file, st->object[O_READLINE]))))
         goto fail;
     if (reader_start(r, DEGU_CLIENT, io, DEGU_RECV_BUFFER, 64))
         goto fail;
@@ -700,9 +710,9 @@ fail:
 }
 
 /* The timeout of a socket.socket in milliseconds, -1 for none. */
-static int get_timeout(PyObject *sock, int *ms)
+static int get_timeout(State *st, PyObject *sock, int *ms)
 {
-    PyObject *got = PyObject_CallMethod(sock, "gettimeout", NULL);
+    PyObject *got = PyObject_CallMethodNoArgs(sock, st->object[O_GETTIMEOUT]);
     double seconds;
 
     *ms = -1;
@@ -727,7 +737,7 @@ static int reader_plain(Reader *r)
     int fd = PyObject_AsFileDescriptor(r->source), ms;
     degu_err err;
 
-    if (fd < 0 || get_timeout(r->source, &ms))
+    if (fd < 0 || get_timeout(r->st, r->source, &ms))
         return -1;
     r->socket = &r->own_socket;
     err = degu_socket_init(r->socket, fd, ms);
@@ -744,8 +754,9 @@ static int reader_duck(Reader *r)
 {
     degu_io io = {NULL, object_recv, object_send};
 
-    r->recv = PyObject_GetAttrString(r->source, "recv_into");
-    r->send = r->recv ? PyObject_GetAttrString(r->source, "send") : NULL;
+    r->recv = PyObject_GetAttr(r->source, r->st->object[O_RECV_INTO]);
+    r->send = r->recv ? PyObject_GetAttr(r->source, r->st->object[O_SEND])
+                      : NULL;
     if (!r->send)
         return -1;
     return reader_start(r, DEGU_CLIENT, io, DEGU_RECV_BUFFER,
@@ -774,8 +785,9 @@ static Reader *reader_client(State *st, PyObject *sock)
     int plain = is_plain_socket(st, sock);
     Reader *r;
 
-    if (plain < 0 || need_method(sock, "close") ||
-        need_method(sock, "recv_into") || need_method(sock, "send"))
+    if (plain < 0 || need_method(sock, st->object[O_CLOSE]) ||
+        need_method(sock, st->object[O_RECV_INTO]) ||
+        need_method(sock, st->object[O_SEND]))
         return NULL;
     r = reader_alloc(st, plain ? PLAIN : DUCK, sock);
     if (r && (plain ? reader_plain(r) : reader_duck(r))) {
@@ -2524,8 +2536,9 @@ static void worker_failed(Worker *w, PyObject *session)
         return;
     }
     exception = take_exception();
-    result = PyObject_CallMethod(loop->owner, "_failed", "OO",
-                                 session ? session : Py_None, exception);
+    result = PyObject_CallMethodObjArgs(
+        loop->owner, loop->st->object[O_FAILED], session ? session : Py_None,
+        exception, NULL);
     if (!result)
         PyErr_WriteUnraisable(loop->owner);
     Py_XDECREF(result);
@@ -2694,10 +2707,13 @@ static PyObject *greet(Worker *w, Reader *r, const degu_session *s)
 {
     PyObject *address = address_object(&s->peer), *session = NULL;
     PyObject *credentials = credentials_object(s);
+    PyObject *number = PyLong_FromLong(s->socket->fd);
 
-    if (address && credentials)
-        session = PyObject_CallMethod(w->loop->owner, "_connected", "OiOO", r,
-                                      s->socket->fd, address, credentials);
+    if (address && credentials && number)
+        session = PyObject_CallMethodObjArgs(
+            w->loop->owner, w->loop->st->object[O_CONNECTED], r, number,
+            address, credentials, NULL);
+    Py_XDECREF(number);
     Py_XDECREF(address);
     Py_XDECREF(credentials);
     return session;
@@ -2725,16 +2741,20 @@ static void loop_close(degu_session *s, degu_err why)
 {
     Worker *w = worker_enter(s->worker);
     Reader *r = s->data;
-    PyObject *result;
+    PyObject *reason, *result;
 
     s->data = NULL;
     if (r) {
         r->requests = s->requests;
         r->socket = NULL;
-        result = PyObject_CallMethod(w->loop->owner, "_closed", "Os",
-                                     r->session, degu_strerror(why));
+        reason = PyUnicode_FromString(degu_strerror(why));
+        result = reason ? PyObject_CallMethodObjArgs(
+                              w->loop->owner, w->loop->st->object[O_CLOSED],
+                              r->session, reason, NULL)
+                        : NULL;
         if (!result)
             worker_failed(w, r->session);
+        Py_XDECREF(reason);
         Py_XDECREF(result);
         Py_CLEAR(r->session);
         Py_DECREF(r);
@@ -2747,7 +2767,8 @@ static void loop_close(degu_session *s, degu_err why)
 static void loop_shortage(void *user, void *worker)
 {
     Worker *w = worker_enter(worker);
-    PyObject *result = PyObject_CallMethod(w->loop->owner, "_spawn", NULL);
+    PyObject *result = PyObject_CallMethodNoArgs(
+        w->loop->owner, w->loop->st->object[O_SPAWN]);
 
     (void)user;
     if (!result)
@@ -3016,15 +3037,17 @@ static int make_objects(PyObject *module, State *st)
                                          "ChunkedBodyIter"};
     static const char *const exceptions[] = {"ProtocolError", "TruncatedError",
                                              "EmptyPreambleError"};
-    static const char *const names[] = {"range", "fileno", "close", "release",
-                                        "_source", "_length", "_state"};
+    static const char *const names[] = {
+        "range", "fileno", "close", "release", "_source", "_length", "_state",
+        "gettimeout", "recv_into", "send", "readinto", "readline", "write",
+        "_failed", "_connected", "_closed", "_spawn"};
     PyObject **o = st->object;
     int i;
 
     if (import_names("degu._values", values, 6, o) ||
         import_names("degu.exceptions", exceptions, 3, o + O_PROTOCOL_ERROR))
         return -1;
-    for (i = 0; i < 7; i++) {
+    for (i = 0; i < (int)(sizeof names / sizeof *names); i++) {
         o[O_RANGE_NAME + i] = PyUnicode_InternFromString(names[i]);
         if (!o[O_RANGE_NAME + i])
             return -1;

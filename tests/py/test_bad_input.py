@@ -92,7 +92,8 @@ MALFORMED = [
 ]
 
 FRAMING = [
-    (b'content-length: +5',), (b'content-length: -5',), (b'content-length: 05',),
+    (b'content-length: +5',), (b'content-length: -5',),
+    (b'content-length: 05',),
     (b'content-length: 5,5',), (b'content-length: 5 5',),
     (b'content-length: 0x5',), (b'content-length:',),
     (b'content-length: 99999999999999999',), (b'content-length: 5a',),

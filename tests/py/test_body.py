@@ -505,7 +505,8 @@ def test_write_to_needs_write():
 
 
 @pytest.mark.parametrize('write, error', [
-    (fail, Oops), (lambda data: None, TypeError), (lambda data: True, TypeError),
+    (fail, Oops), (lambda data: None, TypeError),
+    (lambda data: True, TypeError),
     (lambda data: '5', TypeError), (lambda data: -1, ValueError),
     (lambda data: len(data) + 1, ValueError), (lambda data: 0, OSError)])
 def test_write_to_bad_file(write, error):
@@ -642,7 +643,8 @@ def test_chunked_iter(chunks, want):
     ([(('', 'b'), b'')], ValueError), ([(('a b', 'b'), b'')], ValueError),
     ([(('a;', 'b'), b'')], ValueError), ([(('a=', 'b'), b'')], ValueError),
     ([(('\xe9', 'b'), b'')], ValueError), ([(('a', '\xe9'), b'')], ValueError),
-    ([(('a', 'b\r\n'), b'')], ValueError), ([(('a\r\n', 'b'), b'')], ValueError),
+    ([(('a', 'b\r\n'), b'')], ValueError),
+    ([(('a\r\n', 'b'), b'')], ValueError),
     ([(('a', '\n'), b'')], ValueError), ([(('a', '\0'), b'')], ValueError),
     ([(('a', '\x7f'), b'')], ValueError),
     ([(('a', '\ud800'), b'')], ValueError),
@@ -668,7 +670,7 @@ def test_largest_chunk_is_sent():
         b'1000000\r\n' + data + b'\r\n0\r\n\r\n'
 
 
-# -------------------------------------------------------- bodies of a connection
+# ------------------------------------------------------- bodies of a connection
 
 def response_body(stream, step=None):
     sock = Script(b'HTTP/1.1 200 OK\r\n' + stream, step)

@@ -160,18 +160,23 @@ def test_argument_counts(name, count):
 
 
 @pytest.mark.parametrize('args, error', [
-    (('get', '/', {}, None), ValueError), (('TRACE', '/', {}, None), ValueError),
+    (('get', '/', {}, None), ValueError),
+    (('TRACE', '/', {}, None), ValueError),
     (('', '/', {}, None), ValueError), (('G T', '/', {}, None), ValueError),
-    (('GET\r\n', '/', {}, None), ValueError), (('\xe9', '/', {}, None), ValueError),
+    (('GET\r\n', '/', {}, None), ValueError),
+    (('\xe9', '/', {}, None), ValueError),
     ((b'GET', '/', {}, None), TypeError), ((None, '/', {}, None), TypeError),
     (('GET', b'/', {}, None), TypeError), (('GET', None, {}, None), TypeError),
     (('GET', '', {}, None), ValueError), (('GET', 'a', {}, None), ValueError),
     (('GET', '*', {}, None), ValueError), (('GET', '/ ', {}, None), ValueError),
     (('GET', '/\r\n', {}, None), ValueError),
     (('GET', '/ HTTP/1.1\r\na: b', {}, None), ValueError),
-    (('GET', '/\xe9', {}, None), ValueError), (('GET', '/\0', {}, None), ValueError),
-    (('GET', '/\ud800', {}, None), ValueError), (('GET', '//', {}, None), ValueError),
-    (('GET', '/..', {}, None), ValueError), (('GET', '/#', {}, None), ValueError),
+    (('GET', '/\xe9', {}, None), ValueError),
+    (('GET', '/\0', {}, None), ValueError),
+    (('GET', '/\ud800', {}, None), ValueError),
+    (('GET', '//', {}, None), ValueError),
+    (('GET', '/..', {}, None), ValueError),
+    (('GET', '/#', {}, None), ValueError),
     (('GET', '/' + 'a' * 40000, {}, None), ValueError),
     (('GET', 'http://a/', {}, None), ValueError),
     (('GET', '/', None, None), TypeError), (('GET', '/', [], None), TypeError),
@@ -245,7 +250,8 @@ def test_headers_are_not_changed():
     before = dict(headers)
     sock = Script()
     conn = Connection(sock, (('authorization', 'x'), ('host', 'theirs')))
-    for call in (lambda: conn.get('/', headers), lambda: conn.head('/', headers),
+    for call in (lambda: conn.get('/', headers),
+                 lambda: conn.head('/', headers),
                  lambda: conn.put('/', headers, b'hello'),
                  lambda: conn.post('/', headers, None),
                  lambda: conn.put('/', headers, api.ChunkedBodyIter(
@@ -366,7 +372,8 @@ def test_response_headers(data, want, step):
     assert response.body is None
 
 
-@pytest.mark.parametrize('reason', ['OK', '', 'a', "I'm a teapot", 'x\ty', '!~'])
+@pytest.mark.parametrize('reason', [
+    'OK', '', 'a', "I'm a teapot", 'x\ty', '!~'])
 def test_reason(reason):
     data = EMPTY.replace(b'OK', reason.encode())
     assert Connection(Script(data), None).get('/', {}).reason == reason
@@ -888,7 +895,7 @@ def test_socket_closed_by_somebody_else():
         assert conn.closed
 
 
-# --------------------------------------------------------- other kinds of socket
+# -------------------------------------------------------- other kinds of socket
 
 class Wrapper:
     """A socket in other clothes, such as a TLS one."""
@@ -965,7 +972,8 @@ def test_non_blocking_socket_is_refused():
 
 @pytest.mark.parametrize('returned, error', [
     (None, TypeError), ('5', TypeError), (True, TypeError), (5.0, TypeError),
-    (-1, ValueError), (10**6, ValueError), (2**70, (ValueError, OverflowError))])
+    (-1, ValueError), (10**6, ValueError),
+    (2**70, (ValueError, OverflowError))])
 def test_bad_socket_object(returned, error):
     class BadRead(Script):
         def recv_into(self, buf):

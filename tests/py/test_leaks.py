@@ -150,7 +150,8 @@ def objects():
             Connection(Script(DATA), None), response, response.body,
             response.body.rfile, api]
 
-WRONG = [None, 5, -1, 2**70, 'x', b'x', [], {}, (), object(), print, io.BytesIO(),
+WRONG = [None, 5, -1, 2**70, 'x', b'x', [], {}, (), object(), print,
+         io.BytesIO(),
          api.Range(0, 5), 1.5, True, type]
 '''
 
@@ -394,7 +395,8 @@ for name in dir(_degu):
     thing = getattr(_degu, name)
     if not callable(thing):
         continue
-    for args in ((), (-1,), (None,) * 8, (-1, print, None, 5, 5, 5, print, print),
+    for args in ((), (-1,), (None,) * 8,
+                 (-1, print, None, 5, 5, 5, print, print),
                  (10**9, print, None, 5, 5, 5, print, print),
                  (loop.sock.fileno(), print, None, 0, 0, 0, print, print),
                  (loop.sock.fileno(), print, None, -5, 5, -9, print, print)):
@@ -423,7 +425,9 @@ try:
     repr(session)
 except RecursionError:
     pass
-'''], ids=['unmade', 'init-again', 'wrong-self', 'wrong-arguments', 'attributes', 'copies', 'collector', 'kept-memory', 'nested', 'changing', 'insides', 'deep'])
+'''], ids=['unmade', 'init-again', 'wrong-self', 'wrong-arguments',
+        'attributes', 'copies', 'collector', 'kept-memory', 'nested',
+        'changing', 'insides', 'deep'])
 def test_abuse(code):
     """S23: an exception at most."""
     (status, output, errors) = outcome(OBJECTS + code + 'print("alive")\n')

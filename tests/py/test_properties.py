@@ -260,7 +260,8 @@ SCRAPS = [b'GET', b'PUT', b'POST', b'HEAD', b' ', b'/', b'/a?b', b'HTTP/1.1',
           b'content-length: 5\r\n', b'content-length: 0\r\n',
           b'transfer-encoding: chunked\r\n', b'connection: close\r\n',
           b'expect: 100-continue\r\n', b'range: bytes=0-4\r\n', b'hello',
-          b'5\r\nhello\r\n', b'0\r\n\r\n', b'0\r\n', b'5;a=b\r\n', b'ffffff\r\n',
+          b'5\r\nhello\r\n', b'0\r\n\r\n', b'0\r\n', b'5;a=b\r\n',
+          b'ffffff\r\n',
           b'HTTP/1.1 200 OK\r\n', b'HTTP/1.0 200 OK\r\n',
           b'HTTP/1.1 100 Continue\r\n\r\n', b'\0', b'%2e', b'%', b'"', b';']
 noise = st.one_of(
@@ -406,6 +407,7 @@ def test_ranges(served, start, stop, total):
     given_range = one.content_range(total)
     assert one.content_length(total) == given_range.stop - given_range.start
     assert given_range == api.ContentRange(start, min(stop, total), total)
-    served.mirror.answer = (206, 'Partial', {'content-range': given_range}, None)
+    headers = {'content-range': given_range}
+    served.mirror.answer = (206, 'Partial', headers, None)
     response = served.conn.get('/', {})
     assert response.headers == {'content-range': given_range}
