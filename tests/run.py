@@ -450,6 +450,7 @@ def stage_doctest():
         run(name, [sys.executable, '-c', DOCTEST, text, name])
     run('doc/examples/readme.py',
         [sys.executable, ROOT + '/doc/examples/readme.py'], counted=False)
+    run('check_docs.py', [sys.executable, HERE + '/doc/check_docs.py'])
 
 
 def stage_readme():
