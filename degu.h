@@ -81,8 +81,9 @@
                                           copied behind its head and sent with
                                           it; a longer one is sent from where
                                           it lies, in the same call
-       DEGU_STEP_BYTES       65536        so much of a body sent begins a new
-                                          step, with a deadline of its own
+       DEGU_STEP_BYTES       65536        so much of a body sent or relayed
+                                          begins a new step, with a deadline of
+                                          its own
        DEGU_LINGER_MAX       16           connections being closed gracefully
        DEGU_POLL_MAX         256 and 2    descriptors with DEGU_USE_POLL, which
                              and LINGER   bounds max_connections
@@ -643,6 +644,7 @@ typedef struct degu_conn {
     size_t out_len;
     uint64_t out_bytes; /* sent in all */
     uint64_t left;      /* of the input body, or of its chunk */
+    size_t step;        /* bytes relayed since the step in hand began */
     size_t error_at;
     size_t origin;  /* where in in the head, line or trailer begins */
     size_t trailer; /* where the trailer stands in in, */
@@ -692,6 +694,9 @@ DEGU_API bool degu_conn_has_sent(const degu_conn *conn);
 /* Are received bytes waiting in the buffer?  Then wait for no more before
    degu_read_request(). */
 DEGU_API bool degu_conn_has_input(const degu_conn *conn);
+/* Why nothing more can be read; DEGU_OK if that is not known to be so.  Tells
+   which end of a relay failed. */
+DEGU_API degu_err degu_conn_read_error(const degu_conn *conn);
 /* After an error of what was received: offset of the byte that caused it, in
    its head, chunk line or trailer; and up to 32 bytes from there on, for a
    message.  Good until the connection is given up. */
@@ -3164,6 +3169,11 @@ DEGU_API bool degu_conn_has_input(const degu_conn *conn)
     return conn->in_pos < conn->in_end;
 }
 
+DEGU_API degu_err degu_conn_read_error(const degu_conn *conn)
+{
+    return conn->failed;
+}
+
 DEGU_API size_t degu_conn_error_at(const degu_conn *conn)
 {
     return conn->error_at;
@@ -3215,7 +3225,7 @@ DEGU_PRIV ptrdiff_t degu_priv_recv(degu_conn *conn, void *buf, size_t len,
                                    unsigned flags)
 {
     ptrdiff_t n;
-    if (conn->begin)
+    if (conn->begin && conn->step == 0)
         flags |= DEGU_IO_BEGIN;
     conn->begin = 0;
     n = conn->io.recv(conn->io.ctx, buf, len, flags);
@@ -3734,8 +3744,8 @@ DEGU_API degu_body degu_body_relay(degu_conn *from)
 DEGU_PRIV degu_err degu_priv_send(degu_conn *conn, degu_str *pieces,
                                   size_t count)
 {
-    size_t i, kept = 0, step = 0;
-    unsigned flags = DEGU_IO_BEGIN;
+    size_t i, kept = 0, step = conn->step;
+    unsigned flags = step ? 0 : DEGU_IO_BEGIN;
     for (i = 0; i < count; i++)
         if (pieces[i].len)
             pieces[kept++] = pieces[i];
@@ -3866,6 +3876,15 @@ DEGU_PRIV degu_err degu_priv_send_chunks(degu_conn *conn,
 
 /* ---- Relaying: the out buffer is where the bytes pass through ---- */
 
+/* A relay is many reads, and yet one step for each DEGU_STEP_BYTES: a peer
+   that drips must not win a whole timeout with each byte. */
+DEGU_PRIV void degu_priv_count_step(degu_conn *from, size_t len)
+{
+    from->step += len + 1; /* an empty chunk counts too */
+    if (from->step >= DEGU_STEP_BYTES)
+        from->step = 0;
+}
+
 DEGU_PRIV degu_err degu_priv_relay_bytes(degu_conn *conn, degu_conn *from)
 {
     for (;;) {
@@ -3877,6 +3896,7 @@ DEGU_PRIV degu_err degu_priv_relay_bytes(degu_conn *conn, degu_conn *from)
             return degu_priv_flush(conn);
         if (err)
             return err;
+        degu_priv_count_step(from, len);
         conn->out_len += len;
         err = degu_priv_flush(conn);
         if (err)
@@ -3900,6 +3920,7 @@ DEGU_PRIV degu_err degu_priv_relay_data(degu_conn *conn, degu_conn *from)
                                    &len);
         if (err)
             return err;
+        degu_priv_count_step(from, len);
         conn->out_len += len;
         if (from->body != DEGU_PRIV_DATA) {
             degu_priv_copy(conn->out + conn->out_len, "\r\n", 2);
@@ -3937,6 +3958,7 @@ DEGU_PRIV degu_err degu_priv_relay_chunks(degu_conn *conn, degu_conn *from)
         degu_err err = degu_read_chunk(from, &chunk);
         if (err)
             return err;
+        degu_priv_count_step(from, 0);
         err = degu_priv_relay_line(conn, &chunk);
         if (err == DEGU_E_SPACE && conn->out_len) {
             err = degu_priv_flush(conn);
@@ -3966,6 +3988,7 @@ DEGU_PRIV degu_err degu_priv_relay_stream(degu_conn *conn, degu_conn *from)
                              &len);
         if (err && err != DEGU_END)
             return err;
+        degu_priv_count_step(from, len);
         degu_priv_zero(&chunk, sizeof chunk);
         chunk.data = degu_bytes(conn->out + at, len);
         err = degu_priv_put_chunk_line(conn, &chunk);
@@ -3985,11 +4008,16 @@ DEGU_PRIV degu_err degu_priv_relay_stream(degu_conn *conn, degu_conn *from)
 
 DEGU_PRIV degu_err degu_priv_relay(degu_conn *conn, degu_conn *from, bool raw)
 {
+    degu_err err;
+    from->step = 0;
     if (from->framing == DEGU_CHUNKED)
-        return degu_priv_relay_chunks(conn, from);
-    if (from->framing == DEGU_UNTIL_CLOSE && !raw)
-        return degu_priv_relay_stream(conn, from);
-    return degu_priv_relay_bytes(conn, from);
+        err = degu_priv_relay_chunks(conn, from);
+    else if (from->framing == DEGU_UNTIL_CLOSE && !raw)
+        err = degu_priv_relay_stream(conn, from);
+    else
+        err = degu_priv_relay_bytes(conn, from);
+    from->step = 0;
+    return err;
 }
 
 /* ---- Sending messages ---- */

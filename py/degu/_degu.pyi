@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 # The extension: what degu.base, degu.client and degu.server are made of.
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from socket import socket
 from typing import (
     Any,
-    NamedTuple,
     Protocol,
     TypeAlias,
     final,
 )
+
+from degu._values import API, BodyIter, ChunkedBodyIter, Response
 
 version: str
 
@@ -19,13 +20,13 @@ _Chunk: TypeAlias = tuple[_Extension, bytes]
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 
 class _Readable(Protocol):
-    def readinto(self, buffer: memoryview, /) -> int | None: ...
+    def readinto(self, buffer: memoryview, /) -> int: ...
 
 class _LineReadable(_Readable, Protocol):
     def readline(self, size: int, /) -> bytes: ...
 
 class _Writable(Protocol):
-    def write(self, data: bytes, /) -> int | None: ...
+    def write(self, data: bytes, /) -> int: ...
 
 class _Socket(Protocol):
     def close(self) -> None: ...
@@ -155,8 +156,8 @@ class Loop:
         max_requests: int,
         timeout_ms: int,
     ) -> Loop: ...
-    def serve(self, main: bool, /) -> None: ...
+    def serve(self) -> None: ...
     def stop(self) -> None: ...
 
 def format_range(start: int, stop: int, total: int = ..., /) -> str: ...
-def write_to(body: BodyIter | ChunkedBodyIter, wfile: Any, /) -> int: ...
+def write_to(body: Any, wfile: Any, /) -> int: ...

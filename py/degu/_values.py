@@ -65,7 +65,7 @@ class _Value:
         return self._text
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is type(self):
+        if isinstance(other, _Value) and type(other) is type(self):
             return self._key == other._key
         if type(other) is str:
             return self._text == other
@@ -217,6 +217,15 @@ class Session(_Unique):
         '_store',
     )
 
+    _address: Any
+    _credentials: tuple[int, int, int] | None
+    _max_requests: int | None
+    _message: str | None
+    _store: dict[Any, Any]
+    # The server's: what counts requests, and what on_connect was given.
+    _reader: Any
+    _sock: Any
+
     def __new__(
         cls,
         address: Any,
@@ -239,11 +248,10 @@ class Session(_Unique):
         self._address = address
         self._credentials = credentials
         self._max_requests = max_requests
-        self._message: str | None = None
-        self._store: dict[Any, Any] = {}
-        # The server's: what counts requests, and what on_connect was given.
-        self._reader: Any = None
-        self._sock: Any = None
+        self._message = None
+        self._store = {}
+        self._reader = None
+        self._sock = None
         return self
 
     def __repr__(self) -> str:
@@ -271,7 +279,7 @@ class Session(_Unique):
     @property
     def requests(self) -> int:
         """How many requests have been answered."""
-        return 0 if self._reader is None else self._reader.requests
+        return 0 if self._reader is None else int(self._reader.requests)
 
     @property
     def store(self) -> dict[Any, Any]:

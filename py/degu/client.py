@@ -96,7 +96,7 @@ class Client:
     def create_socket(self) -> socket.socket:
         """A new socket that is connected to the address."""
         if isinstance(self.address, tuple) and len(self.address) == 2:
-            sock = socket.create_connection(self.address, timeout=self.timeout)
+            sock = socket.create_connection(self.address[:2], self.timeout)
         else:
             sock = socket.socket(self._family, socket.SOCK_STREAM)
             try:

@@ -33,13 +33,14 @@ def _watch_parent() -> None:
 
 
 def _run_server(
-    pipe: 'multiprocessing.connection.Connection[Any, Any]',
+    pipe: Any,
     address: Address,
     app: App,
     options: Any,
 ) -> None:
-    # Ctrl-C at the prompt is meant for the parent.
+    # Ctrl-C at the prompt is meant for the parent, and so are its handlers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_watch_parent, daemon=True).start()
     try:
         server = Server(address, app, **options)

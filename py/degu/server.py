@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """The HTTP server."""
 
+import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -101,6 +103,44 @@ def _identify(path: Any) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino)
 
 
+class _Bell:
+    """What one thread sleeps by: `ring()` of another one wakes it, and in the
+    main thread each signal does.
+
+    A signal that arrives just before a system call does not interrupt it.
+    So Python's own signal handler writes to a socket, as asyncio has it do.
+    """
+
+    def __init__(self) -> None:
+        (self._ours, self._theirs) = socket.socketpair()
+        self._theirs.setblocking(False)
+        self._lock = threading.Lock()
+        self._old: int | None = None
+
+    def __enter__(self) -> '_Bell':
+        if threading.current_thread() is threading.main_thread():
+            with contextlib.suppress(ValueError):  # in a sub-interpreter
+                self._old = signal.set_wakeup_fd(
+                    self._theirs.fileno(), warn_on_full_buffer=False
+                )
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        if self._old is not None:
+            signal.set_wakeup_fd(self._old)
+        with self._lock:
+            self._theirs.close()
+        self._ours.close()
+
+    def sleep(self) -> None:
+        self._ours.recv(4096)
+
+    def ring(self) -> None:
+        """Not for signal handlers."""
+        with self._lock, contextlib.suppress(OSError):
+            self._theirs.send(b'.')
+
+
 class Server:
     """Serves *app* at *address*; made and bound, not yet serving.
 
@@ -122,6 +162,7 @@ class Server:
         self._loop: Loop | None = None
         self._threads: list[threading.Thread] = []
         self._stopped = False
+        self._ended = False
 
     def __repr__(self) -> str:
         app = getattr(self.app, '__qualname__', None)
@@ -165,10 +206,7 @@ class Server:
         )
         try:
             if not self._stopped:
-                self._spawn()
-                loop.serve(
-                    threading.current_thread() is threading.main_thread()
-                )
+                self._sleep()
         finally:
             loop.stop()
             self._join()
@@ -183,27 +221,50 @@ class Server:
         if loop is not None:
             loop.stop()
 
+    def _sleep(self) -> None:
+        """Lets other threads serve until the first of them ends; this one
+        is for Python's signal handlers."""
+        with _Bell() as self._bell:
+            self._start_thread()
+            # A second, which notices when the first is inside the app.
+            self._spawn()
+            while not self._ended:
+                self._bell.sleep()
+
     def _serve(self, loop: Loop) -> None:
         try:
-            loop.serve(False)
+            loop.serve()
         except Exception:
             log.exception('A thread of %r ended:', self)
             loop.stop()
+        self._ended = True
+        self._bell.ring()
+
+    def _start_thread(self) -> None:
+        """Raises RuntimeError if the system has no thread more."""
+        args = (self._loop,)
+        try:
+            # Whoever is inside an app must not keep the interpreter from its
+            # end; but some sub-interpreters have no daemon threads.
+            thread = threading.Thread(
+                target=self._serve, args=args, name='degu', daemon=True
+            )
+        except RuntimeError:
+            thread = threading.Thread(
+                target=self._serve, args=args, name='degu'
+            )
+        thread.start()
+        self._threads.append(thread)
 
     def _spawn(self) -> None:
-        """Starts a thread beside those that are all waiting for an app."""
-        loop = self._loop
-        if loop is None or len(self._threads) >= self.max_connections:
+        """Starts a thread beside those that are all waiting for an app; one
+        more than there are connections is always free to refuse others."""
+        if len(self._threads) > self.max_connections:
             return
-        thread = threading.Thread(
-            target=self._serve, args=(loop,), name='degu', daemon=True
-        )
         try:
-            thread.start()
+            self._start_thread()
         except RuntimeError as error:
             log.warning('No thread more than %d: %s', len(self._threads), error)
-        else:
-            self._threads.append(thread)
 
     def _join(self) -> None:
         end = time.monotonic() + _JOIN_SECONDS
@@ -233,16 +294,17 @@ class Server:
         log.info('+ %s New connection', session)
         if self._on_connect is None:
             return session
-        # A descriptor of its own: whatever is done to it, the server's stays.
-        sock = session._sock = socket.socket(fileno=os.dup(fd))
         try:
+            # A descriptor of its own: whatever is done to it, the server's
+            # stays; but whether a call waits is common to both.
+            sock = session._sock = socket.socket(fileno=os.dup(fd))
             sock.settimeout(self.timeout)
-            if self._on_connect(session, sock) is True:
+            accepted = self._on_connect(session, sock) is True
+            os.set_blocking(fd, True)
+            if accepted:
                 return session
             log.warning('- %s Rejected by app.on_connect()', session)
         except BaseException as exception:
-            if isinstance(exception, KeyboardInterrupt):
-                raise
             self._failed(session, exception)
         self._closed(session, 'rejected')
         return None

@@ -351,15 +351,18 @@ typedef struct Reader {
     PyObject *send;      /* send or write */
     PyObject *scratch;   /* bytearray that Python code reads into */
     PyObject *session;   /* SERVED */
+    PyObject *fault;     /* SERVED: what reading the request's body raised */
     PyObject *exception; /* raised in a callback, waits to be shown */
     unsigned long long requests; /* SERVED: answered so far */
     uint64_t serial;     /* tells the bodies of earlier messages */
     uint64_t limit;      /* FROM: bytes that may still be taken */
-    degu_err failed;     /* SERVED: what reading the request's body met */
+    degu_err failed;     /* SERVED: what fault was raised for */
     Kind kind;
     char busy;   /* somebody is inside the core with it */
     char going;  /* the next call goes on with the step of the last */
     char closed; /* the source has been closed */
+    char ending; /* it shall be, by whoever is inside the core */
+    char known;  /* PLAIN: the descriptor is still the socket's */
     char *buffer;
     degu_conn own_conn;
     degu_socket own_socket;
@@ -374,9 +377,30 @@ static int reader_enter(Reader *r)
     return -1;
 }
 
+/* Enters a SERVED one; a thread that the app has left in it loses the
+   connection.  True if there was one. */
+static bool reader_oust(Reader *r)
+{
+    struct timespec pause = {0, 1000000};
+    bool found = false;
+
+    while (__atomic_exchange_n(&r->busy, 1, __ATOMIC_ACQUIRE)) {
+        found = true;
+        shutdown(r->socket->fd, SHUT_RDWR);
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS
+    }
+    return found;
+}
+
+static void reader_close(Reader *r);
+
 static void reader_leave(Reader *r)
 {
     __atomic_store_n(&r->busy, 0, __ATOMIC_RELEASE);
+    if (r->ending)
+        reader_close(r);
 }
 
 /* The way out of a callback in which Python has raised. */
@@ -405,6 +429,31 @@ static void reader_raise(Reader *r, degu_err err, const char *about)
                 about);
 }
 
+/* Keeps in mind which exception means that the request's body is at fault: only
+   that one is answered with err's status, if it comes out of the app. */
+static void remember_fault(Reader *r, degu_err err)
+{
+    PyObject *exception;
+
+    if (r->kind != SERVED)
+        return;
+    exception = take_exception();
+    r->failed = err;
+    Py_XSETREF(r->fault, Py_XNewRef(exception));
+    give_exception(exception);
+}
+
+/* What the exception in flight is answered as. */
+static degu_err blame(Reader *r)
+{
+    PyObject *exception = take_exception();
+    degu_err err = exception && exception == r->fault ? r->failed
+                                                      : DEGU_E_HANDLER;
+
+    give_exception(exception);
+    return err;
+}
+
 /* Closes the source, as an exception may be on its way. */
 static void reader_close(Reader *r)
 {
@@ -426,14 +475,38 @@ static void reader_close(Reader *r)
 
 /* ---- plain sockets: no Python object between the core and the kernel ---- */
 
-/* A signal that came in before the call that waits would not interrupt it, so
-   this asks first, and again after each one that did. */
-static bool interrupted(Reader *r)
+/* Somebody may have closed the socket behind our back, and its number may
+   belong to another file by now. */
+static int check_descriptor(Reader *r)
 {
-    if (!PyErr_CheckSignals())
-        return false;
+    PyObject *number;
+    long fd;
+
+    if (r->kind != PLAIN)
+        return 0;
+    number = PyObject_CallMethodNoArgs(r->source, r->st->object[O_FILENO]);
+    if (!number)
+        return -1;
+    fd = PyLong_AsLong(number);
+    Py_DECREF(number);
+    r->known = fd == r->own_socket.fd;
+    if (r->known)
+        return 0;
+    r->closed = 1;
+    if (!PyErr_Occurred())
+        raise_error(r->st, DEGU_E_FINISHED, 0, NULL,
+                    "the socket was closed");
+    return -1;
+}
+
+/* May the call that waits be made?  A signal that came in before it would not
+   interrupt it, so this asks first, and again after each one that did. */
+static bool may_wait(Reader *r)
+{
+    if (!PyErr_CheckSignals() && (r->known || !check_descriptor(r)))
+        return true;
     hold_exception(r, DEGU_E_INTERRUPTED);
-    return true;
+    return false;
 }
 
 static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
@@ -446,10 +519,11 @@ static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
         return degu_socket_recv(r->socket, buf, len, flags);
     if (r->going)
         flags &= ~DEGU_IO_BEGIN;
-    while (n == DEGU_E_INTERRUPTED && !interrupted(r)) {
+    while (n == DEGU_E_INTERRUPTED && may_wait(r)) {
         thread = PyEval_SaveThread();
         n = degu_socket_recv(r->socket, buf, len, flags);
         PyEval_RestoreThread(thread);
+        r->known = 0;
         flags &= ~DEGU_IO_BEGIN;
     }
     return n;
@@ -467,16 +541,19 @@ static ptrdiff_t plain_send(void *ctx, const degu_str *pieces, size_t count,
 
     for (i = 0; i < count; i++)
         total += pieces[i].len;
+    if (!r->known && check_descriptor(r))
+        return hold_exception(r, DEGU_E_INTERRUPTED);
     if (total <= HELD_MAX) {
         n = degu_socket_send(r->socket, pieces, count,
                              flags | DEGU_IO_NOWAIT);
         if (n == DEGU_E_AGAIN)
             n = DEGU_E_INTERRUPTED;
     }
-    while (n == DEGU_E_INTERRUPTED && !interrupted(r)) {
+    while (n == DEGU_E_INTERRUPTED && may_wait(r)) {
         thread = PyEval_SaveThread();
         n = degu_socket_send(r->socket, pieces, count, flags);
         PyEval_RestoreThread(thread);
+        r->known = 0;
         flags &= ~DEGU_IO_BEGIN;
     }
     return n;
@@ -942,10 +1019,13 @@ static PyObject *headers_dict(State *st, const degu_fields *fields)
 /* One more than the core takes, so that it refuses what is too much. */
 #define LINE_MAX_COUNT (DEGU_HEADER_MAX + 1)
 
+/* Names and values are held: the source of a body may change the dict they
+   came from while they are being sent. */
 typedef struct Lines {
     size_t count;
     degu_buffer space; /* for values that are not text */
     degu_header at[LINE_MAX_COUNT];
+    PyObject *held[LINE_MAX_COUNT][2];
     char text[LINE_MAX_COUNT * 56];
 } Lines;
 
@@ -955,6 +1035,14 @@ static void lines_init(Lines *lines)
     lines->space.ptr = lines->text;
     lines->space.cap = sizeof lines->text;
     lines->space.len = 0;
+}
+
+static void lines_drop(Lines *lines)
+{
+    for (; lines->count; lines->count--) {
+        Py_DECREF(lines->held[lines->count - 1][0]);
+        Py_DECREF(lines->held[lines->count - 1][1]);
+    }
 }
 
 /* Copies the text of a Range or ContentRange. */
@@ -1007,20 +1095,21 @@ static int value_view(State *st, PyObject *name, PyObject *value,
     return 0;
 }
 
+/* The line is held even if it is refused, as what refuses it runs Python. */
 static int add_line(State *st, Lines *lines, PyObject *name, PyObject *value)
 {
     degu_header *line = &lines->at[lines->count];
 
     if (lines->count == LINE_MAX_COUNT)
         return 0;
+    lines->held[lines->count][0] = Py_NewRef(name);
+    lines->held[lines->count][1] = Py_NewRef(value);
+    lines->count++;
     if (text_view("header name", name, &line->name))
         return -1;
-    if (PyUnicode_CheckExact(value)
-            ? text_view("header value", value, &line->value)
-            : value_view(st, name, value, &lines->space, &line->value))
-        return -1;
-    lines->count++;
-    return 0;
+    return PyUnicode_CheckExact(value)
+               ? text_view("header value", value, &line->value)
+               : value_view(st, name, value, &lines->space, &line->value);
 }
 
 /* Only set-cookie may have several values (RFC 6265 3). */
@@ -1059,7 +1148,7 @@ static bool has_line(const Lines *lines, size_t count, PyObject *name)
 }
 
 /* Adds what stands in headers, except for names that are there already: a
-   client's base headers win.  The views are good until the dict changes. */
+   client's base headers win. */
 static int add_headers(State *st, Lines *lines, PyObject *headers)
 {
     PyObject *name, *value;
@@ -1228,9 +1317,17 @@ static int body_check(Body *b, bool fresh)
 
     if (b->state > (fresh ? READY : STARTED))
         return state_error(body_name(b), b->state);
-    if (r->conn && b->serial == r->serial)
+    if (!r->conn || b->serial != r->serial) {
+        PyErr_Format(PyExc_ValueError, "%s: its message is over",
+                     body_name(b));
+        return -1;
+    }
+    if (!r->closed && !check_descriptor(r))
         return 0;
-    PyErr_Format(PyExc_ValueError, "%s: its message is over", body_name(b));
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "%s: its connection is closed",
+                     body_name(b));
+    b->state = ERROR;
     return -1;
 }
 
@@ -1248,7 +1345,6 @@ static void body_leave(Body *b, bool end)
 {
     Reader *r = b->reader;
 
-    r->failed = DEGU_OK;
     if (end) {
         b->state = CONSUMED;
         if (r->kind != FROM && !degu_conn_is_open(r->conn))
@@ -1263,8 +1359,8 @@ static PyObject *body_fail(Body *b, degu_err err)
     Reader *r = b->reader;
 
     b->state = ERROR;
-    r->failed = err;
     reader_raise(r, err, NULL);
+    remember_fault(r, err);
     reader_close(r);
     reader_leave(r);
     return NULL;
@@ -1389,8 +1485,10 @@ static PyObject *Body_read(PyObject *self, PyObject *const *args,
     if (size >= 0 && b->state == CONSUMED)
         return PyBytes_FromStringAndSize(NULL, 0);
     if (size < 0 && b->state < CONSUMED && b->rest > READ_MAX) {
-        b->reader->failed = DEGU_E_BODY_LIMIT;
-        raise_error(b->reader->st, DEGU_E_BODY_LIMIT, 0, NULL, NULL);
+        if (!body_check(b, false)) {
+            raise_error(b->reader->st, DEGU_E_BODY_LIMIT, 0, NULL, NULL);
+            remember_fault(b->reader, DEGU_E_BODY_LIMIT);
+        }
         return NULL;
     }
     if (body_enter(b, false))
@@ -1647,12 +1745,32 @@ static void output_drop(Output *out)
     Py_CLEAR(out->item);
 }
 
+/* The source of an answer may read the request's body, so the core is left for
+   the time. */
+static PyObject *source_next(Output *out)
+{
+    Reader *to = out->to;
+    PyObject *item;
+
+    to->known = 0;
+    if (to->kind != SERVED)
+        return PyIter_Next(out->source);
+    reader_leave(to);
+    item = PyIter_Next(out->source);
+    if (reader_oust(to) && item) {
+        Py_CLEAR(item);
+        PyErr_SetString(PyExc_RuntimeError,
+                        "another thread reads the request's body");
+    }
+    return item;
+}
+
 /* The next item of the source: 1, 0 at its end, -1 if it raised. */
 static int output_next(Output *out)
 {
     out->pulled = true;
     output_drop(out);
-    out->item = PyIter_Next(out->source);
+    out->item = source_next(out);
     return out->item ? 1 : PyErr_Occurred() ? -1 : 0;
 }
 
@@ -1730,7 +1848,7 @@ static int get_chunk(Output *out, degu_chunk_out *chunk)
 /* The empty chunk must be the last that the source has. */
 static int check_last(Output *out)
 {
-    PyObject *more = PyIter_Next(out->source);
+    PyObject *more = source_next(out);
 
     if (!more)
         return PyErr_Occurred() ? -1 : 0;
@@ -1864,7 +1982,8 @@ static void close_input(Output *out, degu_err err)
         b->state = READY;
     } else {
         b->state = ERROR;
-        r->failed = err;
+        if (r->kind == SERVED && r->conn)
+            degu_conn_close_after(r->conn);
     }
     if (b->state != READY && r != out->to && r->kind != FROM &&
         (b->state == ERROR || !degu_conn_is_open(r->conn)))
@@ -1891,6 +2010,20 @@ static void output_close(Output *out, degu_err err)
     }
 }
 
+/* Raises what sending met: on the way out, or where an input body comes from,
+   which is then known for the request's fault. */
+static void output_raise(Output *out, degu_err err, const char *about)
+{
+    Reader *r = out->from;
+
+    if (!r || out->to->exception || degu_conn_read_error(r->conn) != err) {
+        reader_raise(out->to, err, about);
+        return;
+    }
+    reader_raise(r, err, NULL);
+    remember_fault(r, err);
+}
+
 /* write_to() of all kinds of bodies. */
 static PyObject *write_body(State *st, PyObject *body, PyObject *file)
 {
@@ -1906,7 +2039,7 @@ static PyObject *write_body(State *st, PyObject *body, PyObject *file)
         err = degu_send_body(to->conn, out.body, &sent);
         output_close(&out, err);
         if (err)
-            reader_raise(to, err, NULL);
+            output_raise(&out, err, NULL);
         else
             result = PyLong_FromUnsignedLongLong(sent);
     }
@@ -2155,7 +2288,9 @@ static int check_base(State *st, PyObject *base)
             return -1;
     }
     lines_init(&lines);
-    return add_base(st, &lines, base);
+    i = add_base(st, &lines, base);
+    lines_drop(&lines);
+    return (int)i;
 }
 
 static PyObject *Connection_new(PyTypeObject *type, PyObject *args,
@@ -2203,29 +2338,6 @@ static void Connection_dealloc(PyObject *self)
 }
 
 /* ---- one exchange ---- */
-
-/* Somebody may have closed the socket behind our back, and its number may
-   belong to another file by now. */
-static int check_descriptor(Reader *r)
-{
-    PyObject *number;
-    long fd;
-
-    if (r->kind != PLAIN)
-        return 0;
-    number = PyObject_CallMethodNoArgs(r->source, r->st->object[O_FILENO]);
-    if (!number)
-        return -1;
-    fd = PyLong_AsLong(number);
-    Py_DECREF(number);
-    if (fd == r->own_socket.fd)
-        return 0;
-    r->closed = 1;
-    if (!PyErr_Occurred())
-        raise_error(r->st, DEGU_E_FINISHED, 0, NULL,
-                    "the socket was closed");
-    return -1;
-}
 
 static PyObject *response_new(State *st, PyObject *status, PyObject *reason,
                               PyObject *headers, PyObject *body)
@@ -2291,7 +2403,7 @@ static int send_request(Reader *r, degu_method method, degu_str target,
     if (!err || (err == DEGU_E_RESET && !r->exception &&
                  degu_conn_has_sent(r->conn)))
         return 0;
-    reader_raise(r, err, find_culprit(lines, err, text, sizeof text));
+    output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
     return -1;
 }
 
@@ -2303,21 +2415,21 @@ static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
     degu_str target;
     Lines lines;
 
+    if (text_view("uri", uri, &target))
+        return NULL;
     lines_init(&lines);
-    if (text_view("uri", uri, &target) ||
-        add_base(r->st, &lines, c->base_headers) ||
-        add_headers(r->st, &lines, headers))
-        return NULL;
-    if (reader_enter(r))
-        return NULL;
-    if (r->closed || !r->conn)
-        raise_error(r->st, DEGU_E_FINISHED, 0, NULL, NULL);
-    else if (!check_descriptor(r) &&
-             !send_request(r, method, target, &lines, body))
-        response = read_response(r);
-    if (!response && r->conn && !degu_conn_is_open(r->conn))
-        reader_close(r);
-    reader_leave(r);
+    if (!add_base(r->st, &lines, c->base_headers) &&
+        !add_headers(r->st, &lines, headers) && !reader_enter(r)) {
+        if (r->closed || !r->conn)
+            raise_error(r->st, DEGU_E_FINISHED, 0, NULL, NULL);
+        else if (!check_descriptor(r) &&
+                 !send_request(r, method, target, &lines, body))
+            response = read_response(r);
+        if (!response && r->conn && !degu_conn_is_open(r->conn))
+            reader_close(r);
+        reader_leave(r);
+    }
+    lines_drop(&lines);
     return response;
 }
 
@@ -2413,16 +2525,25 @@ static PyObject *Connection_close(PyObject *self, PyObject *unused)
     Reader *r = ((Connection *)self)->reader;
 
     (void)unused;
-    if (r->closed)
+    if (r->closed || r->ending)
         Py_RETURN_NONE;
+    /* Another thread may be waiting at the descriptor, whose number must not
+       become another file's before it has left. */
+    if (r->kind == PLAIN && __atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
+        r->ending = 1;
+        shutdown(r->own_socket.fd, SHUT_RDWR);
+        Py_RETURN_NONE;
+    }
     r->closed = 1;
     return PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
 }
 
 static PyObject *Connection_get_closed(PyObject *self, void *unused)
 {
+    Reader *r = ((Connection *)self)->reader;
+
     (void)unused;
-    return PyBool_FromLong(((Connection *)self)->reader->closed);
+    return PyBool_FromLong(r->closed || r->ending);
 }
 
 static PyObject *Connection_get_sock(PyObject *self, void *unused)
@@ -2506,8 +2627,6 @@ typedef struct Loop {
 typedef struct Worker {
     Loop *loop;
     PyThreadState *thread;
-    PyObject *exception; /* what ended the main thread's serve() */
-    bool main;
 } Worker;
 
 static Worker *worker_enter(void *worker)
@@ -2523,19 +2642,11 @@ static void worker_leave(Worker *w)
     w->thread = PyEval_SaveThread();
 }
 
-/* Deals with what Python has raised: KeyboardInterrupt in the main thread stops
-   the server, all else is for the log. */
-static void worker_failed(Worker *w, PyObject *session)
+/* What Python has raised is for the log. */
+static void loop_failed(Loop *loop, PyObject *session)
 {
-    Loop *loop = w->loop;
-    PyObject *exception, *result;
+    PyObject *exception = take_exception(), *result;
 
-    if (w->main && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        Py_XSETREF(w->exception, take_exception());
-        degu_server_stop(&loop->server);
-        return;
-    }
-    exception = take_exception();
     result = PyObject_CallMethodObjArgs(
         loop->owner, loop->st->object[O_FAILED], session ? session : Py_None,
         exception, NULL);
@@ -2585,7 +2696,7 @@ static degu_err respond(Worker *w, Reader *r, PyObject *response)
     if (unpack_response(response, &status, &reason, &headers, &body) ||
         add_headers(r->st, &lines, headers) ||
         output_open(r->st, &out, r, body)) {
-        worker_failed(w, r->session);
+        loop_failed(w->loop, r->session);
         return DEGU_E_HANDLER;
     }
     err = degu_send_response(r->conn, (int)status, reason, lines.at,
@@ -2596,9 +2707,10 @@ static degu_err respond(Worker *w, Reader *r, PyObject *response)
     if (!r->exception && !out.from &&
         (err == DEGU_E_RESET || err == DEGU_E_TIMEOUT))
         return err;
-    reader_raise(r, err, find_culprit(&lines, err, text, sizeof text));
-    worker_failed(w, r->session);
-    return r->failed ? r->failed : DEGU_E_HANDLER;
+    output_raise(&out, err, find_culprit(&lines, err, text, sizeof text));
+    err = blame(r);
+    loop_failed(w->loop, r->session);
+    return err;
 }
 
 static degu_err call_app(Worker *w, Reader *r, const degu_request *q)
@@ -2616,10 +2728,8 @@ static degu_err call_app(Worker *w, Reader *r, const degu_request *q)
                                        NULL);
     Py_XDECREF(args[2]);
     if (!response || reader_enter(r)) {
-        worker_failed(w, r->session);
-        /* A body that could not be read is answered as what it is. */
-        if (r->failed)
-            err = r->failed;
+        err = blame(r);
+        loop_failed(w->loop, r->session);
     } else {
         if (w->loop->stopped)
             degu_conn_close_after(r->conn);
@@ -2634,15 +2744,10 @@ static degu_err call_app(Worker *w, Reader *r, const degu_request *q)
    a thread that the app left reading one must be out of it. */
 static void reader_release(Reader *r)
 {
-    struct timespec pause = {0, 1000000};
-
-    while (__atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
-        shutdown(r->socket->fd, SHUT_RDWR);
-        Py_BEGIN_ALLOW_THREADS
-        nanosleep(&pause, NULL);
-        Py_END_ALLOW_THREADS
-    }
+    reader_oust(r);
+    reader_leave(r);
     Py_CLEAR(r->exception);
+    Py_CLEAR(r->fault);
     r->conn = NULL;
     r->serial++;
 }
@@ -2655,14 +2760,11 @@ static degu_err loop_handle(degu_session *s, const degu_request *q)
     degu_err err;
 
     r->conn = s->conn;
-    r->failed = DEGU_OK;
     r->requests = s->requests;
-    s->socket->signals = w->main;
     degu_conn_set_io(s->conn, plain_io(r));
     err = call_app(w, r, q);
     reader_release(r);
     degu_conn_set_io(s->conn, io);
-    s->socket->signals = false;
     worker_leave(w);
     return err;
 }
@@ -2729,7 +2831,7 @@ static degu_err loop_connect(degu_session *s)
         r->session = greet(w, r, s);
     }
     if (!r || !r->session)
-        worker_failed(w, NULL);
+        loop_failed(w->loop, NULL);
     if (r && (!r->session || r->session == Py_None))
         Py_CLEAR(r);
     s->data = r;
@@ -2737,29 +2839,37 @@ static degu_err loop_connect(degu_session *s)
     return r ? DEGU_OK : DEGU_E_HANDLER;
 }
 
-static void loop_close(degu_session *s, degu_err why)
+static void say_farewell(Loop *loop, degu_session *s, degu_err why)
 {
-    Worker *w = worker_enter(s->worker);
     Reader *r = s->data;
     PyObject *reason, *result;
 
     s->data = NULL;
-    if (r) {
-        r->requests = s->requests;
-        r->socket = NULL;
-        reason = PyUnicode_FromString(degu_strerror(why));
-        result = reason ? PyObject_CallMethodObjArgs(
-                              w->loop->owner, w->loop->st->object[O_CLOSED],
-                              r->session, reason, NULL)
-                        : NULL;
-        if (!result)
-            worker_failed(w, r->session);
-        Py_XDECREF(reason);
-        Py_XDECREF(result);
-        Py_CLEAR(r->session);
-        Py_DECREF(r);
-    }
-    worker_leave(w);
+    if (!r)
+        return;
+    r->requests = s->requests;
+    r->socket = NULL;
+    reason = PyUnicode_FromString(degu_strerror(why));
+    result = reason ? PyObject_CallMethodObjArgs(
+                          loop->owner, loop->st->object[O_CLOSED], r->session,
+                          reason, NULL)
+                    : NULL;
+    if (!result)
+        loop_failed(loop, r->session);
+    Py_XDECREF(reason);
+    Py_XDECREF(result);
+    Py_CLEAR(r->session);
+    Py_DECREF(r);
+}
+
+/* From a worker without the GIL, or from degu_server_close() with it. */
+static void loop_close(degu_session *s, degu_err why)
+{
+    if (s->worker)
+        worker_enter(s->worker);
+    say_farewell(s->user, s, why);
+    if (s->worker)
+        worker_leave(s->worker);
 }
 
 /* ---- threads ---- */
@@ -2772,22 +2882,9 @@ static void loop_shortage(void *user, void *worker)
 
     (void)user;
     if (!result)
-        worker_failed(w, NULL);
+        loop_failed(w->loop, NULL);
     Py_XDECREF(result);
     worker_leave(w);
-}
-
-/* Python's own signal handlers run in the main thread. */
-static bool loop_signal(void *user, void *worker)
-{
-    Worker *w = worker_enter(worker);
-    bool raised = PyErr_CheckSignals() != 0;
-
-    (void)user;
-    if (raised)
-        Py_XSETREF(w->exception, take_exception());
-    worker_leave(w);
-    return raised;
 }
 
 static degu_server_config loop_config(Loop *loop, size_t max_connections,
@@ -2800,10 +2897,10 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
     config.idle_timeout_ms = timeout_ms;
     config.head_timeout_ms = timeout_ms;
     config.body_timeout_ms = timeout_ms;
+    config.user = loop;
     config.on_connect = loop_connect;
     config.on_close = loop_close;
     config.on_shortage = loop_shortage;
-    config.on_signal = loop_signal;
     return config;
 }
 
@@ -2870,14 +2967,14 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     return (PyObject *)loop;
 }
 
-/* serve(main): serves until stop(); main tells whether this is the thread in
-   which Python runs its signal handlers. */
-static PyObject *Loop_serve(PyObject *self, PyObject *arg)
+/* serve(): serves until stop(), beside others that do. */
+static PyObject *Loop_serve(PyObject *self, PyObject *unused)
 {
     Loop *loop = (Loop *)self;
-    Worker w = {loop, NULL, NULL, arg == Py_True};
+    Worker w = {loop, NULL};
     degu_err err;
 
+    (void)unused;
     if (loop->fd < 0)
         Py_RETURN_NONE;
     loop->active++;
@@ -2886,11 +2983,7 @@ static PyObject *Loop_serve(PyObject *self, PyObject *arg)
     PyEval_RestoreThread(w.thread);
     loop->active--;
     loop_end(loop);
-    if (w.exception) {
-        give_exception(w.exception);
-        return NULL;
-    }
-    if (err && err != DEGU_E_INTERRUPTED) {
+    if (err) {
         raise_error(loop->st, err, errno, NULL, NULL);
         return NULL;
     }
@@ -2937,7 +3030,7 @@ static void Loop_dealloc(PyObject *self)
 }
 
 static PyMethodDef Loop_methods[] = {
-    {"serve", Loop_serve, METH_O, NULL},
+    {"serve", Loop_serve, METH_NOARGS, NULL},
     {"stop", Loop_stop, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};
 

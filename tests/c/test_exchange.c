@@ -1620,6 +1620,34 @@ static void test_flags(void)
     CHECK((w.last_flags & DEGU_IO_BEGIN) == 0);
 }
 
+/* A body that drips in and is handed on is one step for each DEGU_STEP_BYTES,
+   not one for each byte. */
+static void relay_steps(const char *head, const char *tail, size_t most)
+{
+    static char in[400000];
+    const size_t len = strlen(head) + 100000;
+    strcpy(in, head);
+    memset(in + strlen(head), 'x', 100000);
+    strcpy(in + len, tail);
+    start(DEGU_SERVER, in);
+    w.step = 100;
+    w.out_cap = 0;
+    CHECK_OK(degu_read_request(&conn, &request));
+    w.begins = 0;
+    CHECK_OK(answer(200, degu_body_relay(&conn)));
+    CHECK(w.begins > 0);
+    CHECK(w.begins <= most);
+}
+
+static void test_relay_steps(void)
+{
+    check_start("steps of a relay");
+    relay_steps("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n", "",
+                4);
+    relay_steps("PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n"
+                "\r\n186a0\r\n", "\r\n0\r\n\r\n", 4);
+}
+
 /* The views of a request are good until its response has been sent. */
 static void test_lifetime(void)
 {
@@ -1696,6 +1724,7 @@ int main(void)
     test_full_out();
     test_set_io();
     test_flags();
+    test_relay_steps();
     test_lifetime();
     return check_done();
 }

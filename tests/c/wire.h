@@ -31,6 +31,7 @@ typedef struct wire {
     size_t last_piece_len;
     size_t last_count;
     unsigned last_flags;
+    size_t begins; /* calls that began a step */
 } wire;
 
 static ptrdiff_t wire_recv(void *ctx, void *buf, size_t len, unsigned flags)
@@ -38,6 +39,7 @@ static ptrdiff_t wire_recv(void *ctx, void *buf, size_t len, unsigned flags)
     wire *w = (wire *)ctx;
     size_t there = w->in_len - w->in_pos;
     w->last_flags = flags;
+    w->begins += (flags & DEGU_IO_BEGIN) != 0;
     if ((flags & DEGU_IO_PEEK) != 0) {
         ++w->peeks;
         if (w->gated && w->out_len == 0)
@@ -81,6 +83,7 @@ static ptrdiff_t wire_send(void *ctx, const degu_str *pieces, size_t count,
     size_t taken = 0, i;
     ++w->sends;
     w->last_flags = flags;
+    w->begins += (flags & DEGU_IO_BEGIN) != 0;
     w->last_count = count;
     w->last_piece = pieces[count - 1].ptr;
     w->last_piece_len = pieces[count - 1].len;

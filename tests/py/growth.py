@@ -15,10 +15,9 @@ import pickle
 import sys
 import threading
 
-from peers import Running, Script, talk
-
 from degu.base import Connection, Session, api
 from degu.client import Client
+from peers import Running, Script, talk
 
 GET = b'GET / HTTP/1.1\r\n\r\n'
 LAST = b'GET / HTTP/1.1\r\nconnection: close\r\n\r\n'

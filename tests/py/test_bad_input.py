@@ -8,6 +8,8 @@ import socket
 import threading
 
 import pytest
+
+from degu.base import Connection, ProtocolError, TruncatedError, api
 from peers import (
     App,
     Running,
@@ -19,8 +21,6 @@ from peers import (
     receive_head,
     talk,
 )
-
-from degu.base import Connection, ProtocolError, TruncatedError, api
 
 GET = b'GET / HTTP/1.1\r\n\r\n'
 LAST = b'GET / HTTP/1.1\r\nconnection: close\r\n\r\n'

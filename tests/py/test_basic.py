@@ -13,6 +13,7 @@ import time
 import weakref
 
 import pytest
+
 from degu import ADDRESS_CONSTANTS, IPv4_LOOPBACK, IPv6_LOOPBACK
 from degu.base import (
     Body,

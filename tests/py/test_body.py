@@ -5,9 +5,9 @@ every way to read and to write them, and every way in which that fails."""
 import io
 
 import pytest
-from peers import Script
 
 from degu.base import Connection, ProtocolError, TruncatedError, api
+from peers import Script
 
 (READY, STARTED, CONSUMED, ERROR) = range(4)
 READ_MAX = 16777216

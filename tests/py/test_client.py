@@ -12,18 +12,6 @@ import threading
 import time
 
 import pytest
-from peers import (
-    WAIT,
-    App,
-    Running,
-    Script,
-    child,
-    dial,
-    everything,
-    listening,
-    outcome,
-    receive_head,
-)
 
 from degu.base import (
     Body,
@@ -36,6 +24,18 @@ from degu.base import (
     api,
 )
 from degu.client import Client
+from peers import (
+    WAIT,
+    App,
+    Running,
+    Script,
+    child,
+    dial,
+    everything,
+    listening,
+    outcome,
+    receive_head,
+)
 
 EMPTY = b'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
 HELLO = b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'

@@ -6,10 +6,10 @@ import re
 import sys
 
 import pytest
-from cases import ROOT
-from peers import outcome
 
 import degu
+from cases import ROOT
+from peers import outcome
 
 LOADED = '''
 import sys

@@ -8,6 +8,7 @@ import json
 import os
 
 import pytest
+
 from growth import TIMES, Work
 from peers import HERE, outcome
 

@@ -8,7 +8,6 @@ import string
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from peers import App, Running, Script, answers, talk
 
 from degu.base import (
     Connection,
@@ -18,6 +17,7 @@ from degu.base import (
     api,
 )
 from degu.client import Client
+from peers import App, Running, Script, answers, talk
 
 LAST = b'GET / HTTP/1.1\r\nconnection: close\r\n\r\n'
 EMPTY = b'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'

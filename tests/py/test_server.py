@@ -15,6 +15,10 @@ import threading
 import time
 
 import pytest
+
+from degu.client import Client
+from degu.misc import TempServer
+from degu.server import Server
 from peers import (
     WAIT,
     App,
@@ -30,10 +34,6 @@ from peers import (
     talk,
     until,
 )
-
-from degu.client import Client
-from degu.misc import TempServer
-from degu.server import Server
 
 GET = b'GET / HTTP/1.1\r\n\r\n'
 LAST = b'GET / HTTP/1.1\r\nconnection: close\r\n\r\n'

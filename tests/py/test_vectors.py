@@ -5,6 +5,7 @@ whole and byte by byte; Degu's client against scripted and raw servers."""
 import threading
 
 import pytest
+
 from cases import (
     CASES,
     STATUS,
@@ -15,6 +16,15 @@ from cases import (
     of_kind,
     parts,
     text,
+)
+from degu.base import (
+    Body,
+    ChunkedBody,
+    Connection,
+    EmptyPreambleError,
+    ProtocolError,
+    TruncatedError,
+    api,
 )
 from peers import (
     WAIT,
@@ -28,16 +38,6 @@ from peers import (
     receive_head,
     send_all,
     talk,
-)
-
-from degu.base import (
-    Body,
-    ChunkedBody,
-    Connection,
-    EmptyPreambleError,
-    ProtocolError,
-    TruncatedError,
-    api,
 )
 
 STEPS = (None, 1)
