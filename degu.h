@@ -168,11 +168,8 @@
 
 /* Sizes of the two buffers of a connection that let every limit be reached.
    Smaller buffers work, and make the limits smaller (see degu_conn_init). */
-#if DEGU_CHUNK_LINE_MAX > DEGU_TRAILER_MAX
-#define DEGU_RECV_BUFFER (DEGU_PREAMBLE_MAX + DEGU_CHUNK_LINE_MAX)
-#else
-#define DEGU_RECV_BUFFER (DEGU_PREAMBLE_MAX + DEGU_TRAILER_MAX)
-#endif
+#define DEGU_RECV_BUFFER                                                      \
+    (DEGU_PREAMBLE_MAX + DEGU_CHUNK_LINE_MAX + DEGU_TRAILER_MAX)
 #define DEGU_SEND_BUFFER (DEGU_PREAMBLE_MAX + DEGU_COPY_MAX)
 
 #if defined(DEGU_NO_SOCKETS) && !defined(DEGU_NO_SERVER)
@@ -664,6 +661,7 @@ typedef struct degu_conn {
     uint8_t sent;         /* a byte of this message has left */
     uint8_t sending;      /* inside a send function */
     uint8_t begin;        /* the next call of io is the first of a step */
+    uint8_t deaf;         /* io.send has failed */
 } degu_conn;
 
 typedef enum degu_role {
@@ -819,8 +817,8 @@ DEGU_API DEGU_NODISCARD degu_err degu_read_chunk_data(degu_conn *conn,
    Good until the next message. */
 DEGU_API DEGU_NODISCARD degu_err degu_read_trailers(degu_conn *conn,
                                                     degu_fields *fields);
-/* Reads and throws away the rest of the body, max bytes at most:
-   DEGU_E_BODY_LIMIT if that is not enough, which is final. */
+/* Reads and throws away the rest of the body, max bytes at most of data and
+   chunk extensions: DEGU_E_BODY_LIMIT if that is not enough, which is final. */
 DEGU_API DEGU_NODISCARD degu_err degu_drain_body(degu_conn *conn,
                                                  uint64_t max);
 
@@ -993,7 +991,9 @@ typedef struct degu_server_config {
     int head_timeout_ms;    /* from there to the end of its head.  15000 */
     int body_timeout_ms;    /* for each step of reading or sending.  15000 */
     int linger_ms;          /* for reading on after the last answer.  2000 */
-    int stop_ms;     /* for exchanges in flight at degu_server_stop().  5000 */
+    int stop_ms;     /* for exchanges in flight at degu_server_stop().  5000.
+                        It is a caller outside the handler who cuts them: have
+                        one more than can be inside */
     int takeover_ms; /* a handler that takes longer gives the polling away to
                         another caller of degu_serve().  1 */
     int backlog;     /* of degu_server_open().  128 */
@@ -3372,6 +3372,8 @@ DEGU_API degu_err degu_read_response(degu_conn *conn, degu_response *response)
             return degu_priv_fail(conn, DEGU_E_INTERIM_COUNT, 0);
         err = degu_priv_read_status(conn, response);
     }
+    if (err == DEGU_E_CLOSED && count > 1) /* behind an interim response */
+        err = degu_priv_fail(conn, DEGU_E_TRUNCATED, 0);
     if (err)
         return err;
     degu_priv_begin_body(conn, response->framing, response->content_length);
@@ -3663,19 +3665,42 @@ DEGU_API degu_err degu_read_trailers(degu_conn *conn, degu_fields *fields)
                              fields, &at);
 }
 
-DEGU_API degu_err degu_drain_body(degu_conn *conn, uint64_t max)
+/* Many reads, and yet one step for each DEGU_STEP_BYTES: a peer that drips must
+   not win a whole timeout with each byte. */
+DEGU_PRIV void degu_priv_count_step(degu_conn *from, size_t len)
+{
+    from->step += len + 1; /* an empty chunk counts too */
+    if (from->step >= DEGU_STEP_BYTES)
+        from->step = 0;
+}
+
+/* A part of the body, or a chunk's line; len is what counts of it. */
+DEGU_PRIV degu_err degu_priv_drain_part(degu_conn *conn, size_t *len)
 {
     char scrap[128];
-    size_t len;
+    degu_chunk chunk;
     degu_err err;
-    for (;;) {
-        err = degu_read_body(conn, scrap, sizeof scrap, &len);
-        if (err)
-            return err == DEGU_END ? DEGU_OK : err;
-        if (len > max)
-            return degu_priv_fail(conn, DEGU_E_BODY_LIMIT, 0);
+    if (conn->framing != DEGU_CHUNKED || conn->body == DEGU_PRIV_DATA)
+        return degu_read_body(conn, scrap, sizeof scrap, len);
+    err = degu_read_chunk(conn, &chunk);
+    *len = chunk.extensions.len;
+    return !err && chunk.size == 0 ? DEGU_END : err;
+}
+
+DEGU_API degu_err degu_drain_body(degu_conn *conn, uint64_t max)
+{
+    degu_err err = DEGU_OK;
+    conn->step = 0;
+    while (!err) {
+        size_t len;
+        err = degu_priv_drain_part(conn, &len);
+        degu_priv_count_step(conn, len);
+        if (!err && len > max)
+            err = degu_priv_fail(conn, DEGU_E_BODY_LIMIT, 0);
         max -= len;
     }
+    conn->step = 0;
+    return err == DEGU_END ? DEGU_OK : err;
 }
 
 DEGU_API degu_err degu_expect_body(degu_conn *conn, degu_framing framing,
@@ -3734,7 +3759,6 @@ DEGU_API degu_body degu_body_relay(degu_conn *from)
     degu_body body = degu_no_body();
     body.kind = DEGU_PRIV_RELAY;
     body.from = from;
-    body.length = from->left;
     if (from->framing == DEGU_NO_BODY)
         body.kind = DEGU_PRIV_NONE;
     return body;
@@ -3756,6 +3780,7 @@ DEGU_PRIV degu_err degu_priv_send(degu_conn *conn, degu_str *pieces,
         size_t used = DEGU_PRIV_CAST(size_t, n);
         if (n <= 0) {
             conn->broken = degu_priv_io_error(n, DEGU_E_RESET);
+            conn->deaf = 1;
             return conn->broken;
         }
         conn->sent = 1;
@@ -3875,15 +3900,6 @@ DEGU_PRIV degu_err degu_priv_send_chunks(degu_conn *conn,
 }
 
 /* ---- Relaying: the out buffer is where the bytes pass through ---- */
-
-/* A relay is many reads, and yet one step for each DEGU_STEP_BYTES: a peer
-   that drips must not win a whole timeout with each byte. */
-DEGU_PRIV void degu_priv_count_step(degu_conn *from, size_t len)
-{
-    from->step += len + 1; /* an empty chunk counts too */
-    if (from->step >= DEGU_STEP_BYTES)
-        from->step = 0;
-}
 
 DEGU_PRIV degu_err degu_priv_relay_bytes(degu_conn *conn, degu_conn *from)
 {
@@ -4036,6 +4052,7 @@ DEGU_PRIV degu_err degu_priv_frame_body(const degu_body *body,
         if (body->from->touched || body->from->body == DEGU_PRIV_READ)
             return DEGU_E_ORDER;
         frame->framing = body->from->framing;
+        frame->length = body->from->left;
         if (frame->framing == DEGU_UNTIL_CLOSE)
             frame->framing = DEGU_CHUNKED;
     }
@@ -4230,7 +4247,8 @@ DEGU_API degu_err degu_send_request(degu_conn *conn, degu_method method,
         return err;
     conn->method = method;
     conn->close = conn->close || close;
-    if (!err || err == DEGU_E_RESET)
+    /* Who listens no longer may have answered already (RFC 9112 9.5). */
+    if (!err || (err == DEGU_E_RESET && conn->deaf))
         conn->turn = DEGU_PRIV_AWAIT;
     return err;
 }
@@ -4891,18 +4909,17 @@ DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
     item.fd = sock->fd;
     item.events = events;
     do {
-        degu_time now = 0;
+        const degu_time now =
+            sock->deadline == DEGU_PRIV_NEVER ? 0 : degu_now();
         item.revents = 0;
-        if (sock->deadline != DEGU_PRIV_NEVER) {
-            now = degu_now();
-            if (now >= sock->deadline)
-                return DEGU_E_TIMEOUT;
-        }
         n = poll(&item, 1, degu_priv_remaining(now, sock->deadline));
         if (n < 0 && errno != EINTR)
             return degu_priv_broke(sock);
         if (n < 0 && sock->signals)
             return DEGU_E_INTERRUPTED;
+        /* Asked first: what is there already is in time. */
+        if (n <= 0 && now >= sock->deadline)
+            return DEGU_E_TIMEOUT;
     } while (n <= 0);
     return DEGU_OK;
 }
@@ -4913,6 +4930,8 @@ DEGU_PRIV ptrdiff_t degu_priv_recv_now(degu_socket *sock, void *buf,
 {
     const ssize_t n = recv(sock->fd, buf, len, flags);
 
+    /* One brief wait a head, or who drips would be waited for at each byte. */
+    sock->brief = false;
     if (n >= 0)
         return n;
     sock->sys_errno = errno;
@@ -5220,7 +5239,8 @@ DEGU_API degu_err degu_connect(const degu_address *address, int timeout_ms,
 
     degu_priv_zero(sock, sizeof *sock);
     sock->fd = -1;
-    if (len == 0)
+    /* An empty name is only good to be chosen one for. */
+    if (len == 0 || (domain == AF_UNIX && address->name_len == 0))
         return DEGU_E_ADDRESS;
     if (degu_priv_lacks_scope(address))
         return DEGU_E_SCOPE;
@@ -5304,6 +5324,7 @@ enum {
 typedef struct degu_priv_call {
     void *worker;
     degu_time now;   /* as of the last wait or handler */
+    degu_time asked; /* what had come by then has been seen to */
     degu_time quiet; /* standby: since when nothing was handled */
     uint32_t seen;   /* degu_server.activity then */
     bool signalled;  /* a signal came in while it waited for input */
@@ -5887,6 +5908,8 @@ DEGU_PRIV void degu_priv_answer(degu_server *server, degu_priv_call *me,
     if (!degu_conn_has_sent(conn)) {
         err = degu_priv_blame(conn, err);
         (void)degu_send_error(conn, err);
+    } else if (!err) {
+        err = conn->broken;
     }
     slot->session.requests++;
     slot->why = err;
@@ -5896,12 +5919,13 @@ DEGU_PRIV void degu_priv_answer(degu_server *server, degu_priv_call *me,
 DEGU_PRIV degu_err degu_priv_hear(degu_server *server, degu_priv_call *me,
                                   degu_slot *slot)
 {
+    const bool brief =
+        server->favourite == slot && !degu_priv_holds_input(slot);
     degu_err err;
 
-    slot->socket.brief =
-        server->favourite == slot && !degu_priv_holds_input(slot);
+    slot->socket.brief = brief;
     err = degu_read_request(&slot->conn, &me->request);
-    if (err == DEGU_MORE && slot->socket.brief)
+    if (err == DEGU_MORE && brief)
         me->signalled = slot->socket.sys_errno == EINTR;
     slot->socket.brief = false;
     if (err == DEGU_MORE && server->favourite == slot)
@@ -6121,8 +6145,10 @@ DEGU_PRIV void degu_priv_collect(degu_server *server, degu_priv_call *me)
     }
 }
 
-/* A deadline has passed, or may have; finds the next one.  That is not taken
-   too exactly, so that a crowd of deadlines does not cost a look each. */
+/* A deadline has passed, or may have; finds the next one.  What counts is when
+   the poller was asked last: a handler may have taken its time since, and what
+   came in meanwhile is in time.  The next one is not taken too exactly, so that
+   a crowd of deadlines does not cost a look each. */
 DEGU_PRIV void degu_priv_expire(degu_server *server, degu_priv_call *me)
 {
     degu_time next = DEGU_PRIV_NEVER;
@@ -6133,7 +6159,7 @@ DEGU_PRIV void degu_priv_expire(degu_server *server, degu_priv_call *me)
         degu_slot *slot = &server->config.slots[i];
         if (slot->state != DEGU_PRIV_WAITING)
             continue;
-        if (slot->deadline > me->now)
+        if (slot->deadline > me->asked)
             next = DEGU_PRIV_MIN(next, slot->deadline);
         else if (slot->counted)
             degu_priv_refuse(server, me, slot, DEGU_E_TIMEOUT);
@@ -6142,7 +6168,7 @@ DEGU_PRIV void degu_priv_expire(degu_server *server, degu_priv_call *me)
     }
     for (i = 0; i < DEGU_LINGER_MAX; i++) {
         degu_priv_linger *one = &server->linger[i];
-        if (one->fd >= 0 && one->deadline <= me->now)
+        if (one->fd >= 0 && one->deadline <= me->asked)
             degu_priv_end_linger(server, one);
         else if (one->fd >= 0)
             next = DEGU_PRIV_MIN(next, one->deadline);
@@ -6185,8 +6211,9 @@ DEGU_PRIV degu_err degu_priv_event(degu_server *server, degu_priv_call *me,
 DEGU_PRIV degu_err degu_priv_poll_once(degu_server *server, degu_priv_call *me,
                                        degu_time then)
 {
+    const degu_time before = me->now;
     const int timeout =
-        me->signalled ? 0 : degu_priv_remaining(me->now, then);
+        me->signalled ? 0 : degu_priv_remaining(before, then);
     uint64_t tags[DEGU_PRIV_BATCH];
     degu_err err = DEGU_OK;
     bool knocks = false;
@@ -6200,6 +6227,10 @@ DEGU_PRIV degu_err degu_priv_poll_once(degu_server *server, degu_priv_call *me,
         return DEGU_E_INTERRUPTED;
     me->signalled = false;
     me->now = degu_now();
+    if (n == 0)
+        me->asked = me->now;
+    else if (n < DEGU_PRIV_BATCH) /* a full batch may leave somebody out */
+        me->asked = before;
     /* The listener last: a place that has just been left can be taken. */
     for (i = 0; i < n && !err; i++) {
         if (tags[i] == DEGU_PRIV_TAG_LISTENER)
@@ -6246,7 +6277,7 @@ DEGU_PRIV degu_err degu_priv_own(degu_server *server, degu_priv_call *me)
         if (server->paused_until && me->now >= server->paused_until &&
             !degu_priv_listen_again(server))
             return DEGU_E_SYSTEM;
-        if (me->now >= server->next_deadline)
+        if (me->asked >= server->next_deadline)
             degu_priv_expire(server, me);
     }
     return DEGU_OK;
@@ -6301,7 +6332,7 @@ DEGU_PRIV degu_err degu_priv_wind_up(degu_server *server, degu_priv_call *me)
         const degu_err err = degu_priv_poll_once(server, me, then);
         if (err)
             return err;
-        if (me->now >= server->next_deadline)
+        if (me->asked >= server->next_deadline)
             degu_priv_expire(server, me);
     }
     degu_priv_collect(server, me);
@@ -6417,6 +6448,7 @@ DEGU_API degu_err degu_serve(degu_server *server, void *worker)
     degu_err err;
 
     me.worker = worker;
+    me.asked = 0;
     me.signalled = false;
     do {
         err = degu_priv_stand_by(server, &me);

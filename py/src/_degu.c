@@ -2401,7 +2401,8 @@ static int send_request(Reader *r, degu_method method, degu_str target,
                             out.body);
     output_close(&out, err);
     if (!err || (err == DEGU_E_RESET && !r->exception &&
-                 degu_conn_has_sent(r->conn)))
+                 degu_conn_has_sent(r->conn) &&
+                 !(out.from && degu_conn_read_error(out.from->conn))))
         return 0;
     output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
     return -1;

@@ -793,6 +793,71 @@ static void test_bad_client_sources(void)
     CHECK(!degu_conn_is_open(&conn));
     CHECK(ask(DEGU_GET, "/") < 0);
     sent("PUT / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhel");
+
+    /* The other end waits for the rest: there is no early answer to read. */
+    s = source_of("hel", NULL, DEGU_E_RESET);
+    check_start("client source is reset");
+    start(DEGU_CLIENT, ANSWER_0);
+    CHECK_ERR(degu_send_request(&conn, DEGU_PUT, degu_string("/"), NULL, 0,
+                                degu_body_pull(next_piece, &s, 5)),
+              DEGU_E_RESET);
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_ORDER);
+    CHECK_INT(w.recvs, 0);
+}
+
+/* Between an interim response and the final one is inside an answer. */
+static void test_closed_behind_interim(void)
+{
+    check_start("closed behind an interim response");
+    start(DEGU_CLIENT, "");
+    CHECK_OK(ask(DEGU_GET, "/"));
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_CLOSED);
+    start(DEGU_CLIENT, "HTTP/1.1 100 Continue\r\n\r\n");
+    CHECK_OK(ask(DEGU_GET, "/"));
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_TRUNCATED);
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_TRUNCATED);
+}
+
+/* Every limit at once: a head, the last chunk's extension and trailers. */
+static void test_largest_message(void)
+{
+    static const char front[] = "PUT / HTTP/1.1\r\nhost: a\r\n"
+                                "transfer-encoding: chunked\r\na: ";
+    static const char tail[] = "\r\n\r\n";
+    static char in[DEGU_PREAMBLE_MAX + DEGU_CHUNK_LINE_MAX + DEGU_TRAILER_MAX +
+                   1];
+    degu_fields fields;
+    size_t line = DEGU_PREAMBLE_MAX, trailer = line + DEGU_CHUNK_LINE_MAX;
+    check_start("largest message");
+    memset(in, 'x', sizeof in - 1);
+    memcpy(in, front, sizeof front - 1);
+    memcpy(in + line - 4, tail, 4);
+    memcpy(in + line, "0;", 2);
+    memcpy(in + trailer - 2, tail, 2);
+    memcpy(in + trailer, "b: ", 3);
+    memcpy(in + sizeof in - 5, tail, 4);
+    serve(in);
+    CHECK_OK(degu_drain_body(&conn, DEGU_CHUNK_LINE_MAX));
+    CHECK_OK(degu_read_trailers(&conn, &fields));
+    CHECK_INT(fields.count, 1);
+    CHECK_INT(degu_field_at(&fields, 0).value.len, DEGU_TRAILER_MAX - 7);
+}
+
+/* A relay made for one message and used for the next has the next one's
+   length, not its own. */
+static void test_kept_relay(void)
+{
+    degu_body body;
+    check_start("kept relay");
+    serve("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc"
+          "PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello");
+    body = degu_body_relay(&conn);
+    CHECK_OK(degu_drain_body(&conn, 3));
+    CHECK_OK(answer(200, degu_no_body()));
+    CHECK_OK(degu_read_request(&conn, &request));
+    w.out_len = 0;
+    CHECK_OK(answer(200, body));
+    sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
 }
 
 /* ---- Chunks ---- */
@@ -1106,6 +1171,11 @@ static void test_drain(void)
     CHECK_OK(degu_drain_body(&conn, 2));
     serve(POST_CHUNKED "2\r\nhi\r\n1\r\nx\r\n0\r\n\r\n");
     CHECK_ERR(degu_drain_body(&conn, 2), DEGU_E_BODY_LIMIT);
+    /* Extensions count too: they may be most of what comes. */
+    serve(POST_CHUNKED "1;a=b\r\nx\r\n0\r\n\r\n");
+    CHECK_OK(degu_drain_body(&conn, 5));
+    serve(POST_CHUNKED "1;a=b\r\nx\r\n0\r\n\r\n");
+    CHECK_ERR(degu_drain_body(&conn, 4), DEGU_E_BODY_LIMIT);
 }
 
 static void test_trailers(void)
@@ -1620,9 +1690,9 @@ static void test_flags(void)
     CHECK((w.last_flags & DEGU_IO_BEGIN) == 0);
 }
 
-/* A body that drips in and is handed on is one step for each DEGU_STEP_BYTES,
-   not one for each byte. */
-static void relay_steps(const char *head, const char *tail, size_t most)
+/* A body that drips in and is handed on, or thrown away, is one step for each
+   DEGU_STEP_BYTES and way, not one for each byte. */
+static void count_steps(const char *head, const char *tail, bool drain)
 {
     static char in[400000];
     const size_t len = strlen(head) + 100000;
@@ -1634,18 +1704,25 @@ static void relay_steps(const char *head, const char *tail, size_t most)
     w.out_cap = 0;
     CHECK_OK(degu_read_request(&conn, &request));
     w.begins = 0;
-    CHECK_OK(answer(200, degu_body_relay(&conn)));
+    if (drain)
+        CHECK_OK(degu_drain_body(&conn, 100000));
+    else
+        CHECK_OK(answer(200, degu_body_relay(&conn)));
     CHECK(w.begins > 0);
-    CHECK(w.begins <= most);
+    CHECK(w.begins <= 4);
 }
 
-static void test_relay_steps(void)
+static void test_steps(void)
 {
-    check_start("steps of a relay");
-    relay_steps("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n", "",
-                4);
-    relay_steps("PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n"
-                "\r\n186a0\r\n", "\r\n0\r\n\r\n", 4);
+    int drain;
+    check_start("steps of a whole body");
+    for (drain = 0; drain < 2; drain++) {
+        count_steps("PUT / HTTP/1.1\r\nhost: a\r\n"
+                    "content-length: 100000\r\n\r\n", "", drain);
+        count_steps("PUT / HTTP/1.1\r\nhost: a\r\n"
+                    "transfer-encoding: chunked\r\n\r\n186a0\r\n",
+                    "\r\n0\r\n\r\n", drain);
+    }
 }
 
 /* The views of a request are good until its response has been sent. */
@@ -1662,7 +1739,7 @@ static void test_lifetime(void)
     start(DEGU_SERVER, in);
     w.step = 501;
     CHECK_OK(degu_read_request(&conn, &request));
-    CHECK_OK(degu_drain_body(&conn, 20000));
+    CHECK_OK(degu_drain_body(&conn, 30000));
     CHECK_STR(request.target, "/a?b");
     CHECK_STR(request.path, "/a");
     CHECK_STR(request.query, "b");
@@ -1694,6 +1771,9 @@ int main(void)
     test_pull();
     test_bad_sources();
     test_bad_client_sources();
+    test_closed_behind_interim();
+    test_largest_message();
+    test_kept_relay();
     test_chunks();
     test_large_chunk();
     test_bad_chunks();
@@ -1724,7 +1804,7 @@ int main(void)
     test_full_out();
     test_set_io();
     test_flags();
-    test_relay_steps();
+    test_steps();
     test_lifetime();
     return check_done();
 }

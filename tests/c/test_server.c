@@ -551,6 +551,8 @@ static void test_connect_errors(void)
     sock.sys_errno = 0;
     CHECK(!degu_parse_address("[fe80::1]:80", &address));
     CHECK(degu_connect(&address, 1000, &sock) == DEGU_E_SCOPE);
+    CHECK(!degu_parse_address("@", &address));
+    CHECK(degu_connect(&address, 1000, &sock) == DEGU_E_ADDRESS);
     CHECK(!degu_parse_address("127.0.0.1:0", &address));
     CHECK(!degu_listen(&address, 5, 0, &fd));
     CHECK(!degu_local_address(fd, &address));
@@ -949,6 +951,78 @@ static void test_timeouts(void)
     close(fd);
     EXPECT_HELLO(&f);
     CHECK(reaches(&f.closed, load(&f.greeted)));
+    finish(&f);
+}
+
+/* A handler that took long makes nobody else late: what came meanwhile was in
+   time. */
+static void test_slow_handler(void)
+{
+    struct fixture f;
+    int slow, idle, half;
+
+    prepare(&f, 4);
+    f.config.idle_timeout_ms = 200;
+    f.config.head_timeout_ms = 200;
+    launch(&f, "127.0.0.1:0", 1);
+    half = dial(f.address);
+    idle = dial(f.address);
+    slow = dial(f.address);
+    put(idle, "GET /hello HTTP/1.1\r\n\r\n");
+    CHECK(get_until(idle, "hello, world"));
+    put(half, "GET /hello HT");
+    put(slow, "GET /wait HTTP/1.1\r\n\r\n");
+    CHECK(reaches(&f.inside, 1));
+    put(half, "TP/1.1\r\n\r\n");
+    put(idle, "GET /hello HTTP/1.1\r\n\r\n");
+    poll(NULL, 0, 400); /* longer than both have had */
+    CHECK(write(f.gate[1], "1", 1) == 1);
+    CHECK(get_until(slow, "waited"));
+    CHECK(get_until(half, "hello, world"));
+    CHECK(get_until(idle, "hello, world"));
+    close(slow);
+    close(half);
+    close(idle);
+    finish(&f);
+}
+
+static void *drip_fast(void *ctx)
+{
+    const struct timespec pause = {0, 300000};
+    const int fd = *(int *)ctx;
+    int i;
+
+    for (i = 0; i < 8000 && send(fd, "x", 1, MSG_NOSIGNAL) == 1; i++)
+        nanosleep(&pause, NULL);
+    return NULL;
+}
+
+/* Who was served at once because nobody else was there, and then sends a head
+   byte by byte, faster than the brief wait, holds up nobody. */
+static void test_fast_drip(int threads)
+{
+    struct fixture f;
+    pthread_t dripper;
+    degu_time begin;
+    int fd, i;
+
+    prepare(&f, 4);
+    f.config.head_timeout_ms = 200;
+    f.config.linger_ms = 100;
+    launch(&f, "127.0.0.1:0", threads);
+    fd = dial(f.address);
+    for (i = 0; i < 200; i++) {
+        put(fd, "GET /hello HTTP/1.1\r\n\r\n");
+        CHECK(get_until(fd, "hello, world"));
+    }
+    CHECK(pthread_create(&dripper, NULL, drip_fast, &fd) == 0);
+    poll(NULL, 0, 50);
+    begin = degu_now();
+    EXPECT_HELLO(&f);
+    CHECK(degu_now() - begin < 1000);
+    pthread_join(dripper, NULL);
+    CHECK(degu_now() - begin < 2000); /* of 2.4 s at least */
+    close(fd);
     finish(&f);
 }
 
@@ -1894,6 +1968,9 @@ int main(void)
     test_linger("127.0.0.1:0");
     test_linger("@");
     test_timeouts();
+    test_slow_handler();
+    test_fast_drip(1);
+    test_fast_drip(3);
     test_busy();
     test_emfile();
     test_half_heard();

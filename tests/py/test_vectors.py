@@ -319,7 +319,7 @@ def test_response(case, step):
         return
     if case.verdict == 'ok' and int(first(case, 'status', 200)) < 200:
         # An interim response is no answer; behind it nothing came.
-        with pytest.raises(EmptyPreambleError):
+        with pytest.raises(TruncatedError):
             exchange(case, sock)
         assert sock.closed == 1
         return
