@@ -3,14 +3,15 @@
    SPDX-License-Identifier: MIT OR 0BSD
 
        duo raw FAMILY MS REQUEST RESPONSE   send() and recv() of so many bytes
-       duo degu FAMILY MS                   POST of 108 bytes, answered by 108
+       duo degu FAMILY MS [TIMEOUT_MS]      POST of 108 bytes, answered by 108
        duo bytes FAMILY                     how many bytes that is on the wire
        duo trips FAMILY COUNT               so many of them, for strace
 
-   FAMILY is unix or inet6.  Client and server are two processes; whoever calls
-   pins them both to one core.  Prints round trips a second and the CPU time in
-   microseconds that both ends together take for one, which stays right when
-   something else borrows the core. */
+   FAMILY is unix or inet6.  TIMEOUT_MS is the client's; without it, as raw, it
+   has none.  The server has those that any has.  Client and server are two
+   processes; whoever calls pins them both to one core.  Prints round trips a
+   second and the CPU time in microseconds that both ends together take for one,
+   which stays right when something else borrows the core. */
 #define _GNU_SOURCE
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
@@ -28,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BODY = 108, BATCH = 64, TIMEOUT_MS = 15000 };
+enum { BODY = 108, BATCH = 64 };
 
 /* The server's account, in memory that both processes see. */
 static struct account {
@@ -208,7 +209,7 @@ static void stop(int number)
     degu_server_stop(&server);
 }
 
-static pid_t degu_open(const char *family)
+static pid_t degu_open(const char *family, int timeout_ms)
 {
     static degu_slot slots[4];
     char text[DEGU_ADDRESS_TEXT];
@@ -226,7 +227,7 @@ static pid_t degu_open(const char *family)
     if (pid == 0)
         _exit(degu_serve(&server, NULL) != DEGU_OK);
     check(degu_client_open(&client, degu_format_address(&address, text),
-                           TIMEOUT_MS));
+                           timeout_ms));
     return pid;
 }
 
@@ -342,8 +343,8 @@ int main(int argc, char **argv)
         measure(raw_trip, &raw, raw.fd, pid, atof(argv[3]) / 1000);
         return 0;
     }
-    pid = degu_open(argv[2]);
-    if (!strcmp(argv[1], "degu") && argc == 4) {
+    pid = degu_open(argv[2], argc == 5 ? atoi(argv[4]) : -1);
+    if (!strcmp(argv[1], "degu") && argc >= 4) {
         measure(degu_trip, NULL, client.socket.fd, pid,
                 atof(argv[3]) / 1000);
         return 0;
