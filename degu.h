@@ -2620,7 +2620,7 @@ DEGU_PRIV_INLINE degu_priv_writer degu_priv_write_to(const degu_buffer *dst)
 {
     degu_priv_writer w;
     w.ptr = dst->ptr ? dst->ptr + dst->len : NULL;
-    w.room = dst->cap - dst->len;
+    w.room = dst->ptr ? dst->cap - dst->len : 0;
     w.need = 0;
     return w;
 }
