@@ -2681,36 +2681,49 @@ static int unpack_response(PyObject *response, long *status, degu_str *reason,
     return text_view("reason", PyTuple_GET_ITEM(response, 1), reason);
 }
 
-/* Sends what the app returned.  Errors of the way to the other end are
-   returned as they are, all else is the app's fault. */
-static degu_err respond(Worker *w, Reader *r, PyObject *response)
+/* Sends an answer.  Errors of the way to the other end are returned as they
+   are, all else is the app's fault. */
+static degu_err send_answer(Worker *w, Reader *r, int status, degu_str reason,
+                            Lines *lines, PyObject *body)
 {
-    PyObject *headers, *body;
-    degu_str reason;
     degu_err err;
-    long status;
     char text[96];
-    Lines lines;
     Output out;
 
-    lines_init(&lines);
-    if (unpack_response(response, &status, &reason, &headers, &body) ||
-        add_headers(r->st, &lines, headers) ||
-        output_open(r->st, &out, r, body)) {
+    if (output_open(r->st, &out, r, body)) {
         loop_failed(w->loop, r->session);
         return DEGU_E_HANDLER;
     }
-    err = degu_send_response(r->conn, (int)status, reason, lines.at,
-                             lines.count, out.body);
+    err = degu_send_response(r->conn, status, reason, lines->at, lines->count,
+                             out.body);
     output_close(&out, err);
     if (!err)
         return DEGU_OK;
     if (!r->exception && !out.from &&
         (err == DEGU_E_RESET || err == DEGU_E_TIMEOUT))
         return err;
-    output_raise(&out, err, find_culprit(&lines, err, text, sizeof text));
+    output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
     err = blame(r);
     loop_failed(w->loop, r->session);
+    return err;
+}
+
+/* Sends what the app returned. */
+static degu_err respond(Worker *w, Reader *r, PyObject *response)
+{
+    PyObject *headers, *body;
+    degu_str reason;
+    degu_err err = DEGU_E_HANDLER;
+    long status;
+    Lines lines;
+
+    lines_init(&lines);
+    if (unpack_response(response, &status, &reason, &headers, &body) ||
+        add_headers(r->st, &lines, headers))
+        loop_failed(w->loop, r->session);
+    else
+        err = send_answer(w, r, (int)status, reason, &lines, body);
+    lines_drop(&lines);
     return err;
 }
 
