@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import pickle
+import random
 import sys
 import threading
 
@@ -37,13 +38,19 @@ def app(session, request, api):
     if kind == 'cut':
         return (200, 'OK', {}, api.BodyIter(broken(), 200000))
     if kind == 'unread' or request.body is None:
-        return (200, 'OK', {'set-cookie': ['a', 'b']}, b'hello')
+        return (200, 'OK', {'set-cookie': [fresh(), 'b'],
+                            fresh(): fresh()}, b'hello')
     if kind == 'relay':
         return (200, 'OK', {}, request.body)
     if request.body.chunked:
         return (200, 'OK', {}, api.ChunkedBodyIter(list(request.body)))
     return (200, 'OK', {}, api.BodyIter([request.body.read()],
                                         request.body.content_length))
+
+
+def fresh():
+    """A text that is not kept anywhere else."""
+    return 'x' * random.randrange(40, 60)
 
 
 def broken():
@@ -92,7 +99,7 @@ class Work:
         self.conn = Client(running.address).connect()
 
     def get(self):
-        self.conn.get('/a/b?c', {'x-y': 'z'}).body.read()
+        self.conn.get('/a/b?c', {fresh(): fresh()}).body.read()
 
     def put(self):
         self.conn.put('/', {}, b'hello').body.read()

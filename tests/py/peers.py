@@ -46,6 +46,8 @@ class Running:
 
     def __enter__(self):
         self.thread.start()
+        # What it opens for itself is there when the tests begin to count.
+        until(lambda: self.server._threads or not self.thread.is_alive())
         return self
 
     def __exit__(self, *unused):
@@ -251,10 +253,15 @@ class Script:
 # ----------------------------------------------------------------- processes
 
 @contextlib.contextmanager
-def child(code, *args):
+def child(code, *args, daemons=False):
     """An interpreter with this code, which finds degu and these files; it
-    does not outlive the block."""
+    does not outlive the block.
+
+    daemons: it leaves threads behind, whose beginnings CPython itself leaks.
+    """
     env = dict(os.environ)
+    if daemons and 'ASAN_OPTIONS' in env:
+        env['ASAN_OPTIONS'] += ':detect_leaks=0'
     paths = [HERE] + [path for path in sys.path if path]
     env['PYTHONPATH'] = os.pathsep.join(paths)
     process = subprocess.Popen(
@@ -269,11 +276,18 @@ def child(code, *args):
             raise
 
 
-def outcome(code, *args):
+def outcome(code, *args, daemons=False):
     """(status, output, errors) of a process that ends by itself."""
-    with child(code, *args) as process:
+    with child(code, *args, daemons=daemons) as process:
         (output, errors) = process.communicate(timeout=60)
         return (process.returncode, output, errors)
+
+
+def is_asleep(process):
+    """Has it one thread only, and waits that one in the kernel?"""
+    with open('/proc/{}/stat'.format(process.pid)) as file:
+        fields = file.read().rsplit(')', 1)[1].split()
+    return fields[0] == 'S' and fields[17] == '1'
 
 
 def until(condition):

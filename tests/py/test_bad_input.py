@@ -3,6 +3,7 @@
 close and nothing more; the app is not called, or can do no harm; the next
 connection is unharmed."""
 
+import io
 import logging
 import socket
 import threading
@@ -358,6 +359,104 @@ def test_relay_of_a_bad_body(served, app, data, status):
     assert is_cut(found) or is_bare(found, status)
 
 
+# Ways to read all of a body, none of which the app has to look into.
+READS = [lambda body: body.read(), list,
+         lambda body: body.write_to(io.BytesIO())]
+
+
+@pytest.mark.parametrize('data, reads, status', [
+    (head(b'content-length: %d' % (READ_MAX + 1), method=b'PUT'), READS[:1],
+     413),
+    (CHUNKED + b'%x\r\n' % (READ_MAX + 1), READS[1:2], 413),
+    (CHUNKED + b'x\r\n', READS, 400),
+    (CHUNKED + b'5\r\nhello0', READS, 400)],
+    ids=['length', 'chunk', 'line', 'end'])
+def test_only_the_error_of_the_body_is_answered_as_one(
+        served, app, data, reads, status):
+    """Let out it is a 413 or 400; an app that has caught it and then fails by
+    itself is at fault, whether it does so there or later."""
+    def let_out(body):
+        read(body)
+
+    def let_out_again(body):
+        try:
+            read(body)
+        except ValueError:
+            raise
+
+    def fail_there(body):
+        try:
+            read(body)
+        except ValueError as error:
+            raise KeyError('here') from error
+
+    def fail_later(body):
+        try:
+            read(body)
+        except ValueError:
+            pass
+        raise KeyError('here')
+
+    def another(body):
+        try:
+            read(body)
+        except ValueError:
+            pass
+        raise ProtocolError('x', 'E_BODY_LIMIT', 413)
+
+    for read in reads:
+        for (act, want) in [(let_out, status), (let_out_again, status),
+                            (fail_there, 500), (fail_later, 500),
+                            (another, 500)]:
+            app.answer = lambda session, request, api: act(request.body)
+            assert is_bare(talk(served.address, data), want), (act, want)
+
+
+class Full:
+    """A file that takes so many bytes, and then no more."""
+
+    def __init__(self, room):
+        self.room = room
+
+    def write(self, data):
+        if len(data) > self.room:
+            raise OSError('full')
+        self.room -= len(data)
+        return len(data)
+
+
+@pytest.mark.parametrize('room', [0, 70000])
+@pytest.mark.parametrize('data', [
+    head(b'content-length: 5', method=b'PUT') + b'hello',
+    head(b'content-length: 200000', method=b'PUT') + b'x' * 200000,
+    CHUNKED + b'5\r\nhello\r\n0\r\n\r\n',
+    CHUNKED + (b'30d4\r\n' + b'x' * 12500 + b'\r\n') * 16 + b'0\r\n\r\n'],
+    ids=['length', 'long', 'chunk', 'chunks'])
+def test_file_that_does_not_take_the_body(served, app, data, room):
+    """The app may answer that it could not keep it; what is left of the body
+    is no request, so that is the last answer."""
+    if len(data) < room:
+        room = 1
+    caught = []
+
+    def answer(session, request, api):
+        try:
+            request.body.write_to(Full(room))
+        except OSError as error:
+            caught.append(error)
+        return (507, 'Insufficient Storage', {}, b'full')
+
+    app.answer = answer
+    with dial(served.address) as sock:
+        sender = threading.Thread(target=push, args=(sock, data + GET))
+        sender.start()
+        found = answers(everything(sock))
+        sender.join()
+    assert found == [(507, 'Insufficient Storage', {
+        'connection': 'close', 'content-length': '4'}, b'full')]
+    assert [str(error) for error in caught] == ['full'] and app.calls == 1
+
+
 def is_cut(data):
     """Does the peer see that this is not all?"""
     try:
@@ -539,6 +638,80 @@ def test_relay(served, app, data, body):
     assert answers(found)[0].body == body
     assert (b'5;a=b\r\nhello\r\n0;c\r\n\r\n' in found) == \
         data.startswith(b'POST')
+
+
+def chunks_of(body):
+    """Of a body with a length."""
+    for part in body:
+        yield (None, part)
+    yield (None, b'')
+
+
+def parts_of(body):
+    """Of a chunked one."""
+    for (_, part) in body:
+        yield part
+
+
+@pytest.mark.parametrize('data, make, body', [
+    (CHUNKED + b'5;a=b\r\nhello\r\n0;c\r\n\r\n',
+     lambda body: api.ChunkedBodyIter(body), b'hello'),
+    (CHUNKED + b'5;a=b\r\nhello\r\n0;c\r\n\r\n',
+     lambda body: api.ChunkedBodyIter(chunk for chunk in body), b'hello'),
+    (CHUNKED + b'5;a=b\r\nhello\r\n0;c\r\n\r\n',
+     lambda body: api.BodyIter(parts_of(body), 5), b'hello'),
+    (head(b'content-length: 5', method=b'PUT') + b'hello',
+     lambda body: api.BodyIter(body, body.content_length), b'hello'),
+    (head(b'content-length: 5', method=b'PUT') + b'hello',
+     lambda body: api.BodyIter((part for part in body), 5), b'hello'),
+    (head(b'content-length: 5', method=b'PUT') + b'hello',
+     lambda body: api.ChunkedBodyIter(chunks_of(body)), b'hello'),
+    (head(b'content-length: 3000000', method=b'PUT') + b'hello' * 600000,
+     lambda body: api.BodyIter((part for part in body), 3000000),
+     b'hello' * 600000),
+    (CHUNKED + (b'30d4\r\n' + b'x' * 12500 + b'\r\n') * 40 + b'0\r\n\r\n',
+     lambda body: api.ChunkedBodyIter(body), b'x' * 500000)], ids=[
+         'chunks', 'chunks-generated', 'parts-of-chunks', 'parts',
+         'parts-generated', 'chunks-of-parts', 'long-parts', 'long-chunks'])
+def test_answer_made_of_the_body_as_it_comes(served, app, data, make, body):
+    """The source of an answer may read the request's body.  If it is the last
+    answer, it says so."""
+    app.answer = lambda session, request, api: (
+        200, 'OK', {}, make(request.body) if request.body else b'none')
+    with dial(served.address) as sock:
+        sender = threading.Thread(target=push, args=(sock, data + LAST))
+        sender.start()
+        raw = everything(sock)
+        sender.join()
+    found = answers(raw)
+    assert found[0].status == 200 and found[0].body == body
+    assert [answer.body for answer in found[1:]] == (
+        [] if found[0].headers.get('connection') == 'close' else [b'none'])
+    if b'5;a=b' in data and b'chunked' in raw:
+        assert b'\r\n\r\n5;a=b\r\nhello\r\n0;c\r\n\r\n' in raw
+
+
+@pytest.mark.parametrize('make', [
+    lambda body: api.ChunkedBodyIter(body),
+    lambda body: api.BodyIter(parts_of(body), 100005)],
+    ids=['chunks', 'parts'])
+def test_answer_made_of_a_malformed_body(served, app, make):
+    """A 400 as long as nothing has left, and then a cut, if the answer lacks
+    anything."""
+    app.answer = lambda session, request, api: (
+        200, 'OK', {}, make(request.body))
+    assert is_bare(talk(served.address, CHUNKED + b'x\r\n'), 400)
+    found = talk(served.address, CHUNKED + b'5\r\nhello\r\nx\r\n')
+    assert is_cut(found) or is_bare(found, 400)
+    long = b'186a0\r\n' + b'x' * 100000 + b'\r\n'
+    with dial(served.address) as sock:
+        sender = threading.Thread(
+            target=push, args=(sock, CHUNKED + long + b'x\r\n'))
+        sender.start()
+        found = everything(sock)
+        sender.join()
+    assert is_cut(found) and found.startswith(b'HTTP/1.1 200 OK\r\n')
+    assert app.calls == 3
 
 
 # ------------------------------------------------- what apps do wrong: nothing
@@ -737,6 +910,93 @@ def test_own_headers_stay(served, app):
     found = answers(talk(served.address, GET + GET + LAST))
     assert [answer.body for answer in found] == [b'hello', b'hi', b'']
     assert headers == {'a': 'b'}
+
+
+class Emptying:
+    """A source that empties the dict of headers as soon as it is asked for
+    its items, and has the memory used again."""
+
+    def __init__(self, headers, items):
+        self.headers = headers
+        self.items = items
+
+    def __iter__(self):
+        self.headers['set-cookie'].clear()
+        self.headers.clear()
+        self.kept = ['another {} '.format(n) * 4 for n in range(1000)]
+        return iter(self.items)
+
+
+def emptying(headers, items):
+    """The same by a generator, when it is asked for its first item."""
+    yield from Emptying(headers, items)
+
+
+def fresh_headers():
+    """A dict that alone keeps its names and values."""
+    headers = {'x-name-{}'.format(n): 'value {}'.format(n) * 4
+               for n in range(40)}
+    headers['x-number'] = 10**15 + len(headers)
+    headers['content-range'] = api.ContentRange(0, 200000, 10**12)
+    headers['set-cookie'] = ['cookie={}'.format(len(headers)) * 4]
+    return headers
+
+
+@pytest.mark.parametrize('source', [Emptying, emptying])
+@pytest.mark.parametrize('make', [
+    lambda source: api.BodyIter(source, 200000), api.ChunkedBodyIter])
+def test_source_that_empties_the_headers(served, app, make, source):
+    """What was returned is what is sent."""
+    headers = fresh_headers()
+    want = {name: str(value) for (name, value) in headers.items()}
+    (want['set-cookie'],) = headers['set-cookie']
+    item = b'x' * 100000
+    items = [item, item]
+    if make is api.ChunkedBodyIter:
+        items = [(None, item), (None, item), (None, b'')]
+        want['transfer-encoding'] = 'chunked'
+    else:
+        want['content-length'] = '200000'
+    app.answer = lambda *args: (
+        206, 'Some', headers, make(source(headers, items)))
+    (found,) = answers(talk(served.address, LAST))
+    want['connection'] = 'close'
+    assert found == (206, 'Some', want, item + item)
+    assert headers == {}
+
+
+@pytest.mark.parametrize('source', [Emptying, emptying])
+def test_source_that_empties_the_headers_and_raises(
+        served, app, source, caplog):
+    """A 500 before the first byte has left, and a cut behind it."""
+    for items in ([], [b'x' * 100000], [b'x' * 100000] * 2):
+        headers = fresh_headers()
+
+        def raising():
+            yield from items
+            raise KeyError('late')
+
+        app.answer = lambda *args: ok(headers, api.BodyIter(
+            source(headers, raising()), 300000))
+        found = talk(served.address, GET + GET)
+        assert is_cut(found) or is_bare(found, 500) and len(items) < 2
+        assert headers == {}
+    assert [type(record.exc_info[1]) for record in caplog.records
+            if record.levelno >= logging.ERROR] == [KeyError] * 3
+
+
+@pytest.mark.parametrize('source', [Emptying, emptying])
+def test_source_that_empties_headers_that_are_refused(
+        served, app, source, caplog):
+    """The entry in the log names the line, which is gone from the dict."""
+    headers = fresh_headers()
+    headers['x-culprit-{}'.format(len(headers))] = 'a\n' * len(headers)
+    app.answer = lambda *args: ok(headers, api.BodyIter(
+        source(headers, [b'hello']), 5))
+    assert is_bare(talk(served.address, GET), 500)
+    (record,) = [record for record in caplog.records
+                 if record.levelno >= logging.WARNING]
+    assert 'x-culprit-43' in str(record.exc_info[1])
 
 
 @pytest.mark.parametrize('body, want', [

@@ -388,6 +388,54 @@ for value in (Ugly(), [Ugly()]):
         except Exception:
             pass
 ''',
+    # A dict of headers that the source of the body empties.
+    '''
+import logging
+from peers import talk
+logging.disable()
+
+def clear():
+    headers.clear()
+    kept[:] = ['another {} '.format(n) * 4 for n in range(1000)]
+
+class Source:
+    def __iter__(self):
+        clear()
+        return iter(items)
+
+def source():
+    clear()
+    yield from items
+    raise KeyError('here')
+
+kept = []
+for bad in ({}, {'x-\\n': 'a'}, {'x-a': 'b\\n' * 100}, {'x-c': None},
+            {'x-d': ['e', None]}):
+    for (make, items) in (
+            (lambda one: api.BodyIter(one, 200000), [b'x' * 100000] * 2),
+            (lambda one: api.BodyIter(one, 5), [b'hello']),
+            (lambda one: api.BodyIter(one, 5), []),
+            (api.ChunkedBodyIter, [(None, b'x' * 100000)] * 2),
+            (api.ChunkedBodyIter, [(None, b'hello'), (None, b'')])):
+        for one in (Source, source):
+            headers = {'x-%d' % n: 'value %d ' % n * 4 + '.'
+                       for n in range(30)}
+            headers.update(bad)
+            headers.update({'y-%d' % n: 10**15 + n for n in range(20)})
+            conn = Connection(Script(DATA), None)
+            try:
+                conn.put('/', headers, make(one()))
+            except Exception:
+                pass
+            headers = {'x-%d' % n: 'value %d ' % n * 4 + '.'
+                       for n in range(30)}
+            headers.update(bad)
+            headers['set-cookie'] = ['a=%d' % n for n in range(9)]
+            with Running(lambda *args: (
+                    200, 'OK', headers, make(one()))) as running:
+                talk(running.address, b'GET / HTTP/1.1\\r\\n\\r\\n'
+                     b'GET / HTTP/1.1\\r\\nconnection: close\\r\\n\\r\\n')
+''',
     # The insides, called as nobody calls them.
     '''
 loop = Server(b'', print)
@@ -428,7 +476,7 @@ except RecursionError:
     pass
 '''], ids=['unmade', 'init-again', 'wrong-self', 'wrong-arguments',
         'attributes', 'copies', 'collector', 'kept-memory', 'nested',
-        'changing', 'insides', 'deep'])
+        'changing', 'emptied-headers', 'insides', 'deep'])
 def test_abuse(code):
     """S23: an exception at most."""
     (status, output, errors) = outcome(OBJECTS + code + 'print("alive")\n')
@@ -467,4 +515,4 @@ sock = Client(server.address).create_socket()
 sock.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
 assert entered.wait(20)
 sock.close()
-''') == (0, '', '')
+''', daemons=True) == (0, '', '')

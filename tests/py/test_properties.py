@@ -102,7 +102,8 @@ class Mirror:
 @pytest.fixture(scope='module')
 def served():
     mirror = Mirror()
-    with Running(mirror, max_requests=10**9) as running:
+    # The connection is idle between the tests, which may be slow.
+    with Running(mirror, max_requests=10**9, timeout=600) as running:
         running.mirror = mirror
         running.conn = Client(running.address).connect()
         mirror.answer = (204, 'No Content', {}, None)

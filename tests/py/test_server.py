@@ -3,6 +3,8 @@
 time, threads and the end."""
 
 import gc
+import importlib.util
+import io
 import logging
 import os
 import select
@@ -31,6 +33,7 @@ from peers import (
     is_bare,
     outcome,
     receive_head,
+    send_all,
     talk,
     until,
 )
@@ -487,6 +490,49 @@ def test_socket_of_on_connect_is_dead_afterwards():
             kept[0].send(b'x')
 
 
+@pytest.mark.parametrize('spoil', [
+    lambda sock: None, lambda sock: sock.settimeout(None),
+    lambda sock: sock.settimeout(0.05), lambda sock: sock.setblocking(False),
+    lambda sock: sock.setblocking(True), lambda sock: sock.close()],
+    ids=['nothing', 'no timeout', 'timeout', 'nonblocking', 'blocking',
+         'closed'])
+def test_socket_of_on_connect_leaves_the_server_waiting(spoil):
+    """Whatever is done to that socket, whose flags are those of the server's
+    own, that one still waits: here for the second half of a body."""
+    entered = threading.Event()
+    kept = []
+    blocking = []
+
+    def answer(session, request, api):
+        blocking.append(os.get_blocking(kept[0]))
+        entered.set()
+        return (200, 'OK', {}, request.body.read())
+
+    def on_connect(session, sock):
+        kept.append(os.dup(sock.fileno()))
+        spoil(sock)
+        return True
+
+    app = App(answer)
+    app.on_connect = on_connect
+    with Running(app, ('127.0.0.1', 0)) as running:
+        with dial(running.address) as sock:
+            for _ in range(2):
+                entered.clear()
+                sock.sendall(b'PUT / HTTP/1.1\r\ncontent-length: 10\r\n\r\n'
+                             b'hello')
+                assert entered.wait(WAIT)
+                # The app waits by now, or would have failed.
+                assert not select.select([sock], [], [], 0.1)[0]
+                sock.sendall(b'world')
+                found = receive_head(sock)
+                while not found.endswith(b'helloworld'):
+                    found += sock.recv(1000)
+                assert answers(found)[0].status == 200
+        os.close(*kept)
+    assert blocking == [True, True]
+
+
 # ---------------------------------------------------------------------- limits
 
 @pytest.mark.parametrize('address', [b'', ('127.0.0.1', 0)])
@@ -618,6 +664,43 @@ def test_dripping_body(hasty, head, body):
         started = time.monotonic()
         assert is_bare(drip(sock, body, 0.05), 408)
         assert 0.2 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize('answer', [
+    lambda session, request, api: (200, 'OK', {}, request.body),
+    lambda session, request, api: (
+        200, 'OK', {'x-written': request.body.write_to(io.BytesIO())}, None)],
+    ids=['relay', 'file'])
+@pytest.mark.parametrize('head, body', [
+    (b'PUT / HTTP/1.1\r\ncontent-length: 60\r\n\r\n', b'x' * 60),
+    (b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3c\r\n', b'x' * 60),
+    (b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n',
+     b'1\r\nx\r\n' * 11 + b'0\r\n\r\n')], ids=['length', 'chunk', 'chunks'])
+def test_dripping_body_that_is_handed_on(hasty, head, body, answer):
+    """Neither does it where each byte goes on as it comes, back to the peer or
+    into a file: all of them together have the time of one step."""
+    hasty.app.answer = answer
+    with dial(hasty.address) as sock:
+        sock.sendall(head)
+        started = time.monotonic()
+        found = b''
+        for (number, byte) in enumerate(body, 1):
+            send_all(sock, bytes([byte]))
+            part = b'x'
+            while part and 0 < (pause := (
+                    started + 0.05 * number - time.monotonic())):
+                if select.select([sock], [], [], pause)[0]:
+                    part = sock.recv(65536)
+                    found += part
+            if not part:
+                break
+        assert time.monotonic() - started < 1.5
+    if found.startswith(b'HTTP/1.1 200 OK\r\n'):
+        # It has begun, so it is cut, not ended.
+        assert not found.endswith(b'0\r\n\r\n') and found.count(b'x') < 11
+    else:
+        assert is_bare(found, 408)
+    assert hasty.app.calls == 1
 
 
 def test_timeout_is_the_apps_to_see():
@@ -859,6 +942,176 @@ def test_shutdown_by_a_signal():
         assert process.returncode == 0
 
 
+SIGNALS = '''
+import ctypes, functools, itertools, os, signal, socket, threading
+from degu.base import api
+from degu.server import Server
+
+def at_random(number):
+    signal.setitimer(signal.ITIMER_REAL, 1e-5 + number * 1e-5)
+    return b'hello'
+
+# The last item is refused by a function of the C library, which sends the
+# signal; nothing behind that runs the interpreter, which would see it.
+def at_the_end(number):
+    kill = functools.partial(ctypes.CDLL(None).kill, os.getpid())
+    return api.BodyIter(itertools.chain(
+        [b'hello'], filter(kill, [int(signal.SIGALRM)])), 5)
+
+def app(session, request, api):
+    return (200, 'OK', {{}}, {how}(number) if request.path else None)
+
+def interfere():
+    with socket.create_connection(server.address, 2) as sock:
+        try:
+            sock.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
+            sock.recv(1000)
+            sock.sendall(b'GET /now HTTP/1.1\\r\\n\\r\\n')
+            while sock.recv(1000):
+                pass
+        except ConnectionError:
+            pass
+        except TimeoutError:
+            print('lost', number, flush=True)
+            os._exit(1)
+    # The server has been waiting for this end to close.
+    if not returned.wait(2):
+        print('stuck', number, flush=True)
+        os._exit(1)
+
+signal.signal(signal.SIGALRM, lambda *args: server.shutdown())
+for number in range({count}):
+    server = Server(('127.0.0.1', 0), app)
+    returned = threading.Event()
+    thread = threading.Thread(target=interfere)
+    thread.start()
+    server.serve_forever()
+    returned.set()
+    thread.join()
+print('returned')
+'''
+
+
+@pytest.mark.parametrize('how, count', [('at_random', 120), ('at_the_end', 60)])
+def test_no_signal_is_lost(how, count):
+    """shutdown() by a signal handler ends serve_forever() at once whenever the
+    signal comes, just before the server waits included."""
+    assert outcome(SIGNALS.format(how=how, count=count)) == (
+        0, 'returned\n', '')
+
+
+NO_THREADS = '''
+import threading
+from degu.server import Server
+start = threading.Thread.start
+left = {left}
+
+def refuse(thread):
+    global left
+    if left == 0:
+        raise RuntimeError("can't start new thread")
+    left -= 1
+    start(thread)
+
+def app(session, request, api):
+    if request.path == ['stop']:
+        server.shutdown()
+    return (200, 'OK', {{}}, b'hello')
+
+server = Server(('127.0.0.1', 0), app)
+threading.Thread.start = refuse
+print(server.address[1], flush=True)
+try:
+    server.serve_forever()
+except (KeyboardInterrupt, RuntimeError) as error:
+    print(repr(error))
+else:
+    print('returned')
+print(server.sock.fileno())
+'''
+
+
+@pytest.mark.parametrize('stop', [True, False])
+def test_no_second_thread(stop):
+    """One serves as well, which the log tells; both ends of it are regular,
+    with a connection open."""
+    with child(NO_THREADS.format(left=1)) as process:
+        address = ('127.0.0.1', int(process.stdout.readline()))
+        with dial(address) as sock, dial(address) as idle:
+            for _ in range(3):
+                sock.sendall(GET)
+                assert b'200 OK' in receive_head(sock)
+            idle.sendall(b'GET /')
+            assert is_alive(address)
+            if stop:
+                talk(address, b'GET /stop HTTP/1.1\r\n\r\n')
+            else:
+                process.send_signal(signal.SIGINT)
+            (output, errors) = process.communicate(timeout=WAIT)
+        assert output == ('returned' if stop else 'KeyboardInterrupt()') + \
+            '\n-1\n'
+        assert errors == "No thread more than 1: can't start new thread\n"
+        assert process.returncode == 0
+
+
+def test_no_thread_at_all():
+    """There is nobody to serve, so that is an error, and the end."""
+    (status, output, errors) = outcome(NO_THREADS.format(left=0))
+    assert (status, errors) == (0, '')
+    assert output.split('\n', 1)[1] == \
+        'RuntimeError("can\'t start new thread")\n-1\n'
+
+
+INTERPRETER = '''
+import sys, threading
+from degu.client import Client
+from degu.server import Server
+
+def get():
+    try:
+        conn = Client(server.address).connect()
+        for _ in range(3):
+            response = conn.put("/", {}, b"hello")
+            print(response.status, response.body.read())
+        conn.close()
+    finally:
+        server.shutdown()
+
+server = Server(b"", lambda session, request, api: (
+    200, "OK", {}, request.body.read()))
+thread = threading.Thread(target=get)
+thread.start()
+server.serve_forever()
+thread.join()
+print("returned", flush=True)
+'''
+
+INTERPRETERS = '''
+try:
+    import _interpreters
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+code = {!r}
+name = _interpreters.create()
+if hasattr(_interpreters, 'exec'):
+    assert _interpreters.exec(name, code) is None
+else:
+    assert _interpreters.run_string(name, code) is None
+_interpreters.destroy(name)
+'''
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12) or not any(
+        importlib.util.find_spec(name)
+        for name in ('_interpreters', '_xxsubinterpreters')),
+    reason='this Python has no isolated sub-interpreters')
+def test_isolated_interpreter():
+    """Where there are neither daemon threads nor signals it serves as well."""
+    assert outcome(INTERPRETERS.format(INTERPRETER)) == (
+        0, "200 b'hello'\n" * 3 + 'returned\n', '')
+
+
 def test_signals_do_not_disturb():
     """A handler that just returns is run, and serving goes on."""
     more = ('signal.signal(signal.SIGUSR1, '
@@ -941,6 +1194,21 @@ def test_temp_server(address):
     server.terminate()
     server.terminate()
     assert server.process.exitcode == -signal.SIGTERM
+
+
+def test_temp_server_ends_where_its_parent_does_not():
+    """A handler of the parent for SIGTERM is not the server's."""
+    code = '''
+import signal
+from degu.misc import TempServer
+signal.signal(signal.SIGTERM, lambda *args: print('handled', flush=True))
+server = TempServer(b'', print)
+server.terminate()
+print(server.process.exitcode)
+'''
+    with child(code) as process:
+        (output, errors) = process.communicate(timeout=10)
+        assert (output, errors) == ('-15\n', '')
 
 
 def test_temp_server_takes_closures():
