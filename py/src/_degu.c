@@ -526,7 +526,11 @@ static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
         r->known = 0;
         flags &= ~DEGU_IO_BEGIN;
     }
-    return n;
+    if (n || !r->ending)
+        return n;
+    /* Our own shutdown(), which must not pass for the other end's. */
+    raise_error(r->st, DEGU_E_FINISHED, 0, NULL, "the connection was closed");
+    return hold_exception(r, DEGU_E_FINISHED);
 }
 
 /* What the kernel can take at once is sent with the GIL held: giving it up

@@ -69,12 +69,22 @@ def leaves_nothing():
     assert surplus(before) is None
 
 
+def settle():
+    """Waits for threads that Python has done with and that still end: a fork
+    meanwhile would copy the locks that a sanitizer holds for them."""
+    deadline = time.monotonic() + 1
+    while (len(os.listdir('/proc/self/task')) > len(threads())
+           and time.monotonic() < deadline):
+        time.sleep(0.001)
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing_each(request):
     """The same for a single test, with the servers that its module keeps."""
     kept = 'served' in request.fixturenames
     if kept:
         request.getfixturevalue('served')
+    settle()
     before = (descriptors(), threads())
     yield
     assert surplus(before, workers if kept else set) is None

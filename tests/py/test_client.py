@@ -1040,9 +1040,11 @@ def test_closed_behind_the_back_is_one_error(data):
     lambda body: body.read(), list,
     lambda body: body.write_to(io.BytesIO())],
     ids=['read', 'iterate', 'write_to'])
-def test_closed_while_a_body_is_waited_for(operate, timeout):
+@pytest.mark.parametrize('data', UNFINISHED, ids=['length', 'close', 'chunks'])
+def test_closed_while_a_body_is_waited_for(data, operate, timeout):
     """By another thread: the one that waits is told at once, and until it has
-    left, the number of the descriptor is nobody else's."""
+    left, the number of the descriptor is nobody else's.  Nor is that the end
+    of a body which the other side's close would end."""
     errors = []
 
     def wait(body):
@@ -1051,7 +1053,7 @@ def test_closed_while_a_body_is_waited_for(operate, timeout):
         except BaseException as error:
             errors.append(error)
 
-    with unfinished(UNFINISHED[0], timeout) as (conn, body):
+    with unfinished(data, timeout) as (conn, body):
         thread = threading.Thread(target=wait, args=(body,), daemon=True)
         thread.start()
         until(lambda: body.state == 1)
@@ -1064,10 +1066,26 @@ def test_closed_while_a_body_is_waited_for(operate, timeout):
             thread.join(2)
             assert not thread.is_alive()
             assert time.monotonic() - started < 2
-            assert near.recv(1000) == b'secret' * 20
+            kept = near.recv(1000, socket.MSG_DONTWAIT)
+            assert kept == b'secret' * 20
         assert conn.sock.fileno() == -1
-    assert isinstance(errors[0], (OSError, ValueError)) and len(errors) == 1
+    assert len(errors) == 1 and isinstance(errors[0], (OSError, ValueError))
     assert body.state == 3 and conn.closed
+
+
+@pytest.mark.parametrize('data', UNFINISHED, ids=['length', 'close', 'chunks'])
+def test_closed_by_the_file_that_takes_the_body(data):
+    """What it was given before is not all, and is not taken for it."""
+    class Closing:
+        def write(self, data):
+            conn.close()
+            return len(data)
+
+    with unfinished(data) as (conn, body):
+        with pytest.raises((OSError, ValueError)):
+            body.write_to(Closing())
+        assert body.state == 3 and conn.closed
+        assert conn.sock.fileno() == -1
 
 
 # -------------------------------------------------------- other kinds of socket

@@ -1041,6 +1041,9 @@ def test_no_second_thread(stop):
             for _ in range(3):
                 sock.sendall(GET)
                 assert b'200 OK' in receive_head(sock)
+            assert select.select([process.stderr], [], [], WAIT)[0]
+            assert process.stderr.readline() == (
+                "No thread more than 1: can't start new thread\n")
             idle.sendall(b'GET /')
             assert is_alive(address)
             if stop:
@@ -1050,8 +1053,7 @@ def test_no_second_thread(stop):
             (output, errors) = process.communicate(timeout=WAIT)
         assert output == ('returned' if stop else 'KeyboardInterrupt()') + \
             '\n-1\n'
-        assert errors == "No thread more than 1: can't start new thread\n"
-        assert process.returncode == 0
+        assert (process.returncode, errors) == (0, '')
 
 
 def test_no_thread_at_all():
