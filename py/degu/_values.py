@@ -219,7 +219,7 @@ class Session(_Unique):
 
     _address: Any
     _credentials: tuple[int, int, int] | None
-    _max_requests: int | None
+    _max_requests: int
     _message: str | None
     _store: dict[Any, Any]
     # The server's: what counts requests, and what on_connect was given.
@@ -243,8 +243,9 @@ class Session(_Unique):
                     'credentials: need a 3-tuple; '
                     f'got a {len(credentials)}-tuple'
                 )
-        if max_requests is not None:
-            _check_length('max_requests', max_requests)
+        if max_requests is None:
+            max_requests = 500
+        _check_length('max_requests', max_requests)
         self._address = address
         self._credentials = credentials
         self._max_requests = max_requests
@@ -273,7 +274,7 @@ class Session(_Unique):
         return self._credentials
 
     @property
-    def max_requests(self) -> int | None:
+    def max_requests(self) -> int:
         return self._max_requests
 
     @property

@@ -72,6 +72,8 @@ def leaves_nothing():
 def settle():
     """Waits for threads that Python has done with and that still end: a fork
     meanwhile would copy the locks that a sanitizer holds for them."""
+    if 'DEGU_SANITIZED' not in os.environ:
+        return
     deadline = time.monotonic() + 1
     while (len(os.listdir('/proc/self/task')) > len(threads())
            and time.monotonic() < deadline):

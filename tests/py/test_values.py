@@ -250,6 +250,7 @@ def test_session():
     two = Session(b'', (1, 2, 3), 7)
     assert two.credentials == (1, 2, 3)
     assert two.max_requests == 7
+    assert one.max_requests == 500
     assert repr(two) == "Session(b'', (1, 2, 3))"
     assert str(two) == "b'' (1, 2, 3)"
     assert one.store is not two.store
