@@ -4,6 +4,7 @@
 import gc
 import importlib.util
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,6 +16,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 if importlib.util.find_spec('degu') is None:
     sys.path.insert(0, os.path.join(ROOT, 'py'))
+
+# A shell makes what it starts in the background ignore this one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # DEGU_EXAMPLES=1000 searches longer than a test run should.
 hypothesis.settings.register_profile(
