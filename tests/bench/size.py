@@ -51,8 +51,8 @@ def text_and_data(directory, parse):
 
 def programs(directory):
     (text, data) = text_and_data(directory, 0)
-    for (parse, what) in ((1, 'parses requests'),
-                          (2, 'and responses'), (3, 'and formats both')):
+    for (parse, what) in ((1, 'parses requests'), (2, 'parses responses too'),
+                          (3, 'parses and formats both')):
         (more, moreover) = text_and_data(directory, parse)
         print('a program that {}: {} bytes of code and constants, {} of data '
               'more than an empty one'.format(what, more - text,
