@@ -482,9 +482,10 @@ DEGU_API DEGU_NODISCARD degu_err degu_parse_response(char *head, size_t len,
                                                      degu_method asked,
                                                      degu_response *response);
 
-/* Field lines alone, each with its CR LF, without the empty line: rules for
-   names, values and repetition, but none about framing.  For trailers (then
-   names that may not stand in one are DEGU_E_TRAILER) and for tests. */
+/* Field lines alone, each with its CR LF, without the empty line: the rules for
+   names, values and repetition, those of known fields included, but none about
+   what fields mean together.  For trailers (then names that may not stand in
+   one are DEGU_E_TRAILER) and for tests. */
 DEGU_API DEGU_NODISCARD degu_err degu_parse_fields(char *lines, size_t len,
                                                    bool trailer,
                                                    degu_fields *fields,
