@@ -6202,12 +6202,12 @@ DEGU_PRIV degu_err degu_priv_event(degu_server *server, degu_priv_call *me,
 {
     degu_slot *slot;
 
-    if (tag == DEGU_PRIV_TAG_LISTENER)
+    if (tag == DEGU_PRIV_TAG_LISTENER) {
         degu_priv_forget(server);
-    if (tag == DEGU_PRIV_TAG_LISTENER)
         return server->paused_until || degu_priv_is_stopping(server)
                    ? DEGU_OK
                    : degu_priv_accept(server, me);
+    }
     if (tag == DEGU_PRIV_TAG_WAKE) {
         degu_priv_hush(server->wake);
         degu_priv_collect(server, me);

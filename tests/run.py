@@ -216,11 +216,8 @@ int main(void)
 
 
 def stage_install():
-    tmp = tempfile.mkdtemp(prefix='degu-install.')
-    try:
+    with tempfile.TemporaryDirectory(prefix='degu-install.') as tmp:
         install_into(tmp)
-    finally:
-        shutil.rmtree(tmp)
 
 
 def install_into(tmp):
@@ -362,11 +359,8 @@ def stage_python_sanitized():
 
 def stage_package():
     """An sdist that builds in an empty directory without a network."""
-    tmp = tempfile.mkdtemp(prefix='degu-package.')
-    try:
+    with tempfile.TemporaryDirectory(prefix='degu-package.') as tmp:
         package_into(tmp)
-    finally:
-        shutil.rmtree(tmp)
 
 
 def package_into(tmp):
