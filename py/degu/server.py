@@ -259,7 +259,7 @@ class Server:
     def _spawn(self) -> None:
         """Starts a thread beside those that are all waiting for an app; one
         more than there are connections is always free to refuse others."""
-        if len(self._threads) > self.max_connections:
+        if self._loop is None or len(self._threads) > self.max_connections:
             return
         try:
             self._start_thread()
