@@ -704,6 +704,13 @@ DEGU_API degu_str degu_conn_error_bytes(const degu_conn *conn);
 /* No message after the one in hand; a server says so in its response. */
 DEGU_API void degu_conn_close_after(degu_conn *conn);
 
+/* Would degu_send_request() be able to send now?  DEGU_OK; else its error:
+   DEGU_E_ORDER while a body is unread; DEGU_E_CLOSED, DEGU_E_UNASKED,
+   DEGU_E_RESET, DEGU_E_FINISHED when this connection is of no more use.  Does
+   not wait.  For who keeps connections: a request that is not sent on this one
+   may be sent on another, whatever its method. */
+DEGU_API DEGU_NODISCARD degu_err degu_conn_check(degu_conn *conn);
+
 /* ---- Sending a body ---- */
 
 /* A chunk to be sent.  Empty data makes it the last one. */
@@ -723,6 +730,7 @@ typedef struct degu_body {
     void *ctx;
     degu_err (*pull)(void *ctx, degu_str *piece);
     degu_err (*next)(void *ctx, degu_chunk_out *chunk);
+    ptrdiff_t (*push)(void *ctx, uint64_t left, unsigned flags);
     degu_conn *from;
 } degu_body;
 
@@ -740,6 +748,14 @@ DEGU_API degu_body degu_body_pull(degu_err (*pull)(void *ctx, degu_str *piece),
 DEGU_API degu_body degu_body_chunks(degu_err (*next)(void *ctx,
                                                      degu_chunk_out *chunk),
                                     void *ctx);
+/* length bytes that push itself brings to the other end, past the connection's
+   io, as sendfile(2) does: called when all before them has left, with the
+   number that is left and the flags of degu_io, until none is; returns how
+   many it sent, 0 at an end that comes too early, or an error.  See
+   degu_body_file(). */
+DEGU_API degu_body degu_body_push(ptrdiff_t (*push)(void *ctx, uint64_t left,
+                                                    unsigned flags),
+                                  void *ctx, uint64_t length);
 /* The input body of another connection, of which nothing has been read: with
    its length, or chunk by chunk with boundaries and extensions kept, or (one
    that lasts until the close) as chunks.  A connection without an input body
@@ -906,6 +922,20 @@ DEGU_API ptrdiff_t degu_socket_recv(void *sock, void *buf, size_t len,
 DEGU_API ptrdiff_t degu_socket_send(void *sock, const degu_str *pieces,
                                     size_t count, unsigned flags);
 #define DEGU_IO_NOWAIT 8u /* degu_socket_send: DEGU_E_AGAIN, do not wait */
+/* Sends up to left bytes of the file fd, from its position on, which moves:
+   within the kernel where that can be done (Linux; a regular file), else
+   through a buffer.  Returns how many, 0 at the end of the file, or an error
+   as degu_socket_send(); DEGU_E_SOURCE if the file cannot be read. */
+DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
+                                         uint64_t left, unsigned flags);
+/* An open file as a body: length bytes from its position on, for a connection
+   whose io is degu_socket_io(file->socket).  A file that ends too early ends
+   the message, seen by the other end as cut. */
+typedef struct degu_file {
+    degu_socket *socket;
+    int fd;
+} degu_file;
+DEGU_API degu_body degu_body_file(degu_file *file, uint64_t length);
 DEGU_API void degu_socket_close(degu_socket *sock);
 
 /* A listening socket, *fd.  SO_REUSEADDR for TCP, IPv6 only for IPv6; an
@@ -1005,12 +1035,14 @@ typedef struct degu_server_config {
        closes it without an answer.
        on_close when a connection that on_connect saw is given up, why being
        DEGU_OK after a regular end.
+       on_refuse when a connection got a 503 for want of a place.
        on_shortage when the last spare caller of degu_serve() became busy;
        with one caller alone there is nobody to notice.
        on_signal after a signal; true makes this call return
        DEGU_E_INTERRUPTED. */
     degu_err (*on_connect)(degu_session *session);
     void (*on_close)(degu_session *session, degu_err why);
+    void (*on_refuse)(const degu_address *peer, void *user, void *worker);
     void (*on_shortage)(void *user, void *worker);
     bool (*on_signal)(void *user, void *worker);
 } degu_server_config;
@@ -3108,7 +3140,8 @@ enum {
     DEGU_PRIV_BYTES = 1,
     DEGU_PRIV_PULL = 2,
     DEGU_PRIV_CHUNKS = 3,
-    DEGU_PRIV_RELAY = 4
+    DEGU_PRIV_RELAY = 4,
+    DEGU_PRIV_PUSH = 5
 };
 
 DEGU_API void degu_conn_init(degu_conn *conn, degu_role role, degu_io io,
@@ -3740,6 +3773,18 @@ DEGU_API degu_body degu_body_pull(degu_err (*pull)(void *ctx, degu_str *piece),
     return body;
 }
 
+DEGU_API degu_body degu_body_push(ptrdiff_t (*push)(void *ctx, uint64_t left,
+                                                    unsigned flags),
+                                  void *ctx, uint64_t length)
+{
+    degu_body body = degu_no_body();
+    body.kind = length ? DEGU_PRIV_PUSH : DEGU_PRIV_NONE;
+    body.push = push;
+    body.ctx = ctx;
+    body.length = length;
+    return body;
+}
+
 DEGU_API degu_body degu_body_chunks(degu_err (*next)(void *ctx,
                                                      degu_chunk_out *chunk),
                                     void *ctx)
@@ -3841,6 +3886,42 @@ DEGU_PRIV degu_err degu_priv_send_pull(degu_conn *conn, const degu_body *body)
         if (err)
             return err;
     }
+}
+
+/* What push reports, as an error if it sent none of left. */
+DEGU_PRIV degu_err degu_priv_push_error(degu_conn *conn, ptrdiff_t n,
+                                        uint64_t left)
+{
+    if (n == 0)
+        return DEGU_E_BODY_SHORT;
+    if (n > 0)
+        return DEGU_PRIV_CAST(uint64_t, n) > left ? DEGU_E_BODY_LONG :
+                                                    DEGU_OK;
+    conn->broken = degu_priv_io_error(n, DEGU_E_RESET);
+    conn->deaf = conn->broken != DEGU_E_SOURCE;
+    return conn->broken;
+}
+
+/* The head has left, so a failure from here on is a message that is cut. */
+DEGU_PRIV degu_err degu_priv_send_push(degu_conn *conn, const degu_body *body)
+{
+    uint64_t left = body->length;
+    size_t step = 0;
+    degu_err err = degu_priv_flush(conn);
+    while (!err && left) {
+        ptrdiff_t n =
+            body->push(body->ctx, left, step ? 0 : DEGU_IO_BEGIN);
+        err = degu_priv_push_error(conn, n, left);
+        if (err)
+            break;
+        conn->sent = 1;
+        conn->out_bytes += DEGU_PRIV_CAST(uint64_t, n);
+        left -= DEGU_PRIV_CAST(uint64_t, n);
+        step += DEGU_PRIV_CAST(size_t, n);
+        if (step >= DEGU_STEP_BYTES)
+            step = 0;
+    }
+    return err;
 }
 
 /* The space behind what waits in the out buffer. */
@@ -4041,7 +4122,8 @@ DEGU_PRIV degu_err degu_priv_frame_body(const degu_body *body,
 {
     frame->framing = DEGU_NO_BODY;
     frame->length = body->length;
-    if (body->kind == DEGU_PRIV_BYTES || body->kind == DEGU_PRIV_PULL)
+    if (body->kind == DEGU_PRIV_BYTES || body->kind == DEGU_PRIV_PULL ||
+        body->kind == DEGU_PRIV_PUSH)
         frame->framing = DEGU_LENGTH;
     if (body->kind == DEGU_PRIV_CHUNKS)
         frame->framing = DEGU_CHUNKED;
@@ -4067,6 +4149,8 @@ DEGU_PRIV degu_err degu_priv_send_content(degu_conn *conn,
         err = degu_priv_send_piece(conn, body->bytes, none);
     else if (body->kind == DEGU_PRIV_PULL)
         err = degu_priv_send_pull(conn, body);
+    else if (body->kind == DEGU_PRIV_PUSH)
+        err = degu_priv_send_push(conn, body);
     else if (body->kind == DEGU_PRIV_CHUNKS)
         err = degu_priv_send_chunks(conn, body);
     else if (body->kind == DEGU_PRIV_RELAY)
@@ -4212,6 +4296,22 @@ DEGU_PRIV degu_err degu_priv_check_silence(degu_conn *conn)
     return degu_priv_fail(conn, degu_priv_io_error(n, DEGU_E_CLOSED), 0);
 }
 
+/* Whose turn is it, and will there be another? */
+DEGU_PRIV degu_err degu_priv_check_turn(const degu_conn *conn)
+{
+    if (conn->failed)
+        return conn->failed;
+    if (conn->server || !degu_conn_is_idle(conn))
+        return DEGU_E_ORDER;
+    return conn->close || conn->broken ? DEGU_E_FINISHED : DEGU_OK;
+}
+
+DEGU_API degu_err degu_conn_check(degu_conn *conn)
+{
+    degu_err err = degu_priv_check_turn(conn);
+    return err ? err : degu_priv_check_silence(conn);
+}
+
 DEGU_API degu_err degu_send_request(degu_conn *conn, degu_method method,
                                     degu_str target,
                                     const degu_header *headers, size_t count,
@@ -4220,14 +4320,9 @@ DEGU_API degu_err degu_send_request(degu_conn *conn, degu_method method,
     degu_buffer b = degu_priv_out(conn);
     degu_frame frame;
     bool close;
-    degu_err err;
-    if (conn->failed)
-        return conn->failed;
-    if (conn->server || !degu_conn_is_idle(conn))
-        return DEGU_E_ORDER;
-    if (conn->close || conn->broken)
-        return DEGU_E_FINISHED;
-    err = degu_priv_frame_body(&body, &frame);
+    degu_err err = degu_priv_check_turn(conn);
+    if (!err)
+        err = degu_priv_frame_body(&body, &frame);
     if (err)
         return err;
     frame.close = false;
@@ -4280,6 +4375,10 @@ DEGU_API degu_err degu_send_body(degu_conn *conn, degu_body body,
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#if defined(__linux__)
+#include <signal.h>
+#include <sys/sendfile.h>
+#endif
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -5033,6 +5132,121 @@ DEGU_API ptrdiff_t degu_socket_send(void *ctx, const degu_str *pieces,
         if (err)
             return err;
     }
+}
+
+/* ---- Files ---- */
+
+#if defined(__linux__)
+/* sendfile() knows no MSG_NOSIGNAL: SIGPIPE is held back, and taken away again
+   if it came from here. */
+DEGU_PRIV ssize_t degu_priv_sendfile(int to, int from, size_t len)
+{
+    const struct timespec none = {0, 0};
+    sigset_t broken, pending, before;
+    ssize_t n;
+    int number;
+
+    (void)sigemptyset(&broken);
+    (void)sigaddset(&broken, SIGPIPE);
+    (void)sigpending(&pending);
+    if (pthread_sigmask(SIG_BLOCK, &broken, &before))
+        return -1;
+    n = sendfile(to, from, NULL, len);
+    number = errno;
+    if (n < 0 && number == EPIPE && !sigismember(&pending, SIGPIPE))
+        while (sigtimedwait(&broken, NULL, &none) < 0 && errno == EINTR)
+            continue;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = number;
+    return n;
+}
+
+/* In the kernel, which waits as long as it likes unless the descriptor says
+   that it must not. */
+DEGU_PRIV ssize_t degu_priv_send_within(degu_socket *sock, int fd, size_t len)
+{
+    const int mode = fcntl(sock->fd, F_GETFL);
+    ssize_t n;
+    int number;
+
+    if (mode < 0 || (!(mode & O_NONBLOCK) &&
+                     fcntl(sock->fd, F_SETFL, mode | O_NONBLOCK) < 0))
+        return -1;
+    n = degu_priv_sendfile(sock->fd, fd, len);
+    number = errno;
+    if (!(mode & O_NONBLOCK))
+        (void)fcntl(sock->fd, F_SETFL, mode);
+    errno = number;
+    return n;
+}
+#endif
+
+/* Through a buffer; the file's position ends behind what was sent. */
+DEGU_PRIV ptrdiff_t degu_priv_send_through(degu_socket *sock, int fd,
+                                           size_t len, unsigned flags)
+{
+    char space[8192];
+    degu_str piece;
+    ptrdiff_t sent;
+    ssize_t n;
+
+    do
+        n = read(fd, space, DEGU_PRIV_MIN(len, sizeof space));
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return n ? DEGU_E_SOURCE : 0;
+    piece = degu_bytes(space, DEGU_PRIV_CAST(size_t, n));
+    sent = degu_socket_send(sock, &piece, 1, flags);
+    if (sent != n &&
+        lseek(fd, (sent > 0 ? sent : 0) - n, SEEK_CUR) == (off_t)-1)
+        return DEGU_E_SOURCE;
+    return sent;
+}
+
+DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
+                                         uint64_t left, unsigned flags)
+{
+    const size_t len = DEGU_PRIV_CAST(size_t, left < 1048576 ? left : 1048576);
+
+    if (flags & DEGU_IO_BEGIN)
+        sock->deadline = 0;
+#if defined(__linux__)
+    for (;;) {
+        const ssize_t n = degu_priv_send_within(sock, fd, len);
+        degu_err err;
+        if (n >= 0)
+            return n;
+        if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
+            break; /* not this kind of file */
+        if (errno == EINTR && sock->signals)
+            return DEGU_E_INTERRUPTED;
+        if (errno == EINTR)
+            continue;
+        if (!degu_priv_would_block(errno))
+            return errno == EIO ? DEGU_E_SOURCE : degu_priv_broke(sock);
+        if (flags & DEGU_IO_NOWAIT || sock->nonblocking)
+            return DEGU_E_AGAIN;
+        err = degu_priv_await(sock, POLLOUT);
+        if (err)
+            return err;
+    }
+#endif
+    return degu_priv_send_through(sock, fd, len,
+                                  flags & ~DEGU_PRIV_CAST(unsigned,
+                                                          DEGU_IO_BEGIN));
+}
+
+DEGU_PRIV ptrdiff_t degu_priv_push_file(void *ctx, uint64_t left,
+                                        unsigned flags)
+{
+    degu_file *file = DEGU_PRIV_CAST(degu_file *, ctx);
+
+    return degu_socket_send_file(file->socket, file->fd, left, flags);
+}
+
+DEGU_API degu_body degu_body_file(degu_file *file, uint64_t length)
+{
+    return degu_body_push(degu_priv_push_file, file, length);
 }
 
 /* ---- Listen and connect ---- */
@@ -6111,6 +6325,19 @@ DEGU_PRIV degu_err degu_priv_accept_failed(degu_server *server,
     return degu_priv_would_block(number) ? DEGU_END : DEGU_OK;
 }
 
+DEGU_PRIV void degu_priv_tell_refused(const degu_server *server,
+                                      const degu_priv_call *me,
+                                      const degu_priv_sockaddr *sa,
+                                      socklen_t len)
+{
+    degu_address peer;
+
+    if (!server->config.on_refuse)
+        return;
+    degu_priv_from_sockaddr(sa, len, &peer);
+    server->config.on_refuse(&peer, server->config.user, me->worker);
+}
+
 /* DEGU_OK, DEGU_MORE when this call is the owner no more, or an error. */
 DEGU_PRIV degu_err degu_priv_accept(degu_server *server, degu_priv_call *me)
 {
@@ -6130,6 +6357,7 @@ DEGU_PRIV degu_err degu_priv_accept(degu_server *server, degu_priv_call *me)
         slot = degu_priv_take_slot(server);
         if (!slot) {
             degu_priv_turn_away(server, me, fd);
+            degu_priv_tell_refused(server, me, &sa, len);
             continue;
         }
         if (!degu_priv_fill(server, me, slot, fd))

@@ -5,6 +5,16 @@ import os
 import socket
 from typing import Any, Union
 
+from degu._degu import format_address, parse_address
+
+__all__ = (
+    'Address',
+    'check_address',
+    'check_timeout',
+    'format_address',
+    'parse_address',
+)
+
 Address = Union[tuple[str, int], tuple[str, int, int, int], str, bytes]
 
 

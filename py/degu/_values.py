@@ -5,8 +5,9 @@ What they look like on the wire is asked of the extension, at the time of the
 call, as it is not there yet when it imports this module.
 """
 
+import io
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, final
 
 MAX_LENGTH = 9999999999999999
 
@@ -41,6 +42,19 @@ class API(NamedTuple):
     ChunkedBodyIter: Any
     Range: Any
     ContentRange: Any
+
+
+_Class = TypeVar('_Class', bound=type)
+
+
+def _sealed(cls: _Class) -> _Class:
+    """The extension knows these classes and none that are made of them."""
+
+    def refuse(unused: Any, /, **keywords: Any) -> None:
+        raise TypeError(f'{cls.__name__} cannot be subclassed')
+
+    setattr(cls, '__init_subclass__', classmethod(refuse))
+    return cls
 
 
 class _Unique:
@@ -86,6 +100,8 @@ class _Value:
         return self._key[1]
 
 
+@final
+@_sealed
 class Range(_Value):
     """Bytes [start, stop) of something."""
 
@@ -115,6 +131,8 @@ class Range(_Value):
         return ContentRange(self.start, self._clamp(total), total)
 
 
+@final
+@_sealed
 class ContentRange(_Value):
     """Bytes [start, stop) out of total."""
 
@@ -165,6 +183,8 @@ class _Source(_Unique):
         return write_to(self, wfile)
 
 
+@final
+@_sealed
 class BodyIter(_Source):
     """The pieces that source yields, content_length bytes in all."""
 
@@ -185,6 +205,8 @@ class BodyIter(_Source):
         return self._length
 
 
+@final
+@_sealed
 class ChunkedBodyIter(_Source):
     """The chunks, (extension, data), that source yields."""
 
@@ -201,10 +223,31 @@ class ChunkedBodyIter(_Source):
         return 'ChunkedBodyIter(<source>)'
 
 
-class Session(_Unique):
+def encode_chunk(chunk: tuple[Any, Any]) -> bytes:
+    """One chunk, ``(extension, data)``, as it stands on the wire; empty data
+    makes it the last one."""
+    last = (None, b'')
+    if isinstance(chunk, tuple) and len(chunk) == 2 and chunk[1]:
+        return _encode([chunk, last])[:-len(_encode([last]))]
+    return _encode([chunk])
+
+
+def _encode(chunks: list[Any]) -> bytes:
+    file = io.BytesIO()
+    ChunkedBodyIter(chunks).write_to(file)
+    return file.getvalue()
+
+
+@final
+@_sealed
+class Session(_Unique, dict[Any, Any]):
     """One connection of a server, for as long as it lasts.
 
-    `store` belongs to the app, all else can only be read.
+    It is a dict that belongs to the app, with the peer's address as its only
+    item, ``'client'``, at the start.  What the server knows are attributes,
+    which can only be read; it never looks at the items.  By convention keys of
+    `on_connect` start with ``_`` and those of the app with ``__``; a key that
+    the peer chose could be one of these, so choose none by what it sends.
     """
 
     __slots__ = (
@@ -214,14 +257,12 @@ class Session(_Unique):
         '_message',
         '_reader',
         '_sock',
-        '_store',
     )
 
     _address: Any
     _credentials: tuple[int, int, int] | None
     _max_requests: int
     _message: str | None
-    _store: dict[Any, Any]
     # The server's: what counts requests, and what on_connect was given.
     _reader: Any
     _sock: Any
@@ -250,10 +291,30 @@ class Session(_Unique):
         self._credentials = credentials
         self._max_requests = max_requests
         self._message = None
-        self._store = {}
         self._reader = None
         self._sock = None
+        self['client'] = address
         return self
+
+    def __init__(
+        self,
+        address: Any,
+        credentials: tuple[int, int, int] | None = None,
+        max_requests: int | None = None,
+    ) -> None:
+        """All is done; dict's own would take the address for items."""
+
+    # One session is another only if it is the same; a dict may hold as much.
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Session):
+            return self is other
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         if self._credentials is None:
@@ -284,7 +345,8 @@ class Session(_Unique):
 
     @property
     def store(self) -> dict[Any, Any]:
-        return self._store
+        """The session itself, as the dict that it is."""
+        return self
 
     @property
     def closed(self) -> bool:
@@ -294,6 +356,12 @@ class Session(_Unique):
     def message(self) -> str | None:
         """Why the connection has ended."""
         return self._message
+
+    def blames_request(self, error: BaseException) -> bool:
+        """Was this very exception raised because the body of the request in
+        hand is bad or broke off?  A server answers it, if the app lets it
+        pass, with the status that this deserves."""
+        return self._reader is not None and self._reader.fault is error
 
 
 # Where users find them, and pickle.

@@ -2,6 +2,7 @@
 """What server and client have in common."""
 
 from degu._degu import Body, ChunkedBody, Connection, Request, api
+from degu._earlier import build_uri, make_output_from_input
 from degu._values import (
     API,
     BodyIter,
@@ -27,6 +28,7 @@ __all__ = (
     'ChunkedBodyIter',
     'Connection',
     'ContentRange',
+    'DEFAULT_BODIES',
     'DeguError',
     'EmptyPreambleError',
     'ProtocolError',
@@ -38,11 +40,14 @@ __all__ = (
     'TruncatedError',
     'api',
     'bodies',
+    'build_uri',
+    'make_output_from_input',
 )
 
 # Both are classes and can be called.
 APIType = API
 ResponseType = Response
 
-# The name before Range and ContentRange were in it.
+# Names that it had before Range and ContentRange were in it.
+DEFAULT_BODIES = api
 bodies = api

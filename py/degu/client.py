@@ -2,15 +2,20 @@
 """The HTTP client."""
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from degu._address import Address, check_address, check_timeout
-from degu.base import Connection, Response
+from degu.base import Connection, DeguError, Response, TruncatedError
 
 __all__ = ('Client', 'Connection', 'Response')
 
 OnConnect = Callable[[Connection], bool]
+
+
+# What may be sent again after a connection was closed in its face.
+_REPEATABLE = ('GET', 'HEAD')
 
 
 def _check_header(name: str, value: Any) -> None:
@@ -20,17 +25,97 @@ def _check_header(name: str, value: Any) -> None:
         )
 
 
-class Client:
-    """Where and how to connect; it holds no connection.
+def _check_headers(headers: Any) -> dict[str, str]:
+    """A copy of a client's own headers."""
+    if type(headers) is not dict:
+        raise TypeError(
+            f'headers: need a dict; got a {type(headers)!r}: {headers!r}'
+        )
+    for (name, value) in headers.items():
+        if type(name) is not str or type(value) is not str:
+            raise TypeError(
+                f'headers: need str names and values; got {name!r}: {value!r}'
+            )
+        if not name or name != name.lower():
+            raise ValueError(
+                f'headers: not a header name in lower case: {name!r}'
+            )
+        if name in ('content-length', 'transfer-encoding'):
+            raise ValueError(
+                f'headers: {name!r} belongs to a request with a body, '
+                'not to a client'
+            )
+    return dict(headers)
 
-    The options are *host* and *authorization*, headers of every request;
-    *timeout*, in seconds, of connecting and of every step of an exchange, or
-    None; and *on_connect*, called with each new connection, which only the
-    answer True keeps.
+
+def exchange_kept(
+    client: 'Client',
+    conn: Connection | None,
+    method: str,
+    uri: str,
+    headers: dict[str, Any] | None,
+    body: Any,
+) -> tuple[Connection, Response]:
+    """One request on a connection that was kept, or on a new one if that
+    cannot be used any more: the connection to keep, and the response.
+
+    What the other end closed before the first byte of its response is sent
+    once more if it is a GET or HEAD; else the error is raised (RFC 9110
+    9.2.2, RFC 9112 9.3.1).  A body that is still unread is an error.  After
+    any error the connection is closed, unless the arguments were wrong.
+    """
+    if conn is not None and _is_usable(conn):
+        try:
+            return (conn, conn.request(method, uri, headers, body))
+        except ConnectionError as error:
+            if method not in _REPEATABLE or isinstance(error, TruncatedError):
+                raise
+    conn = client.connect()
+    try:
+        return (conn, conn.request(method, uri, headers, body))
+    except BaseException:
+        conn.close()
+        raise
+
+
+def _is_usable(conn: Connection) -> bool:
+    """Closes it if it is not."""
+    if conn.closed:
+        return False
+    try:
+        conn.check()
+    except (DeguError, OSError) as error:
+        conn.close()
+        if getattr(error, 'code', None) == 'E_ORDER':
+            raise
+        return False
+    return True
+
+
+class Client:
+    """Where and how to connect.
+
+    *address* is (host, port) for IPv4 or a DNS name, (host, port, flowinfo,
+    scopeid) for IPv6, a str for the file of an AF_UNIX socket, or bytes for an
+    abstract name.  *headers* are sent with every request, and win over the
+    request's own of the same name.
+
+    The options are *host* and *authorization*, more such headers, the first by
+    default made of the address, or None; *timeout*, in seconds, of connecting
+    and of every step of an exchange, 65 by default, or None; and *on_connect*,
+    called with each new connection, which only the answer True keeps.
+
+    `connect()` makes connections.  `request()` and its shortcuts use one that
+    the client keeps for the calling thread, so several threads may share a
+    client.  It may be subclassed, and not be pickled: the address is all that
+    another process needs.
+
+    Raises TypeError or ValueError for a bad argument.
     """
 
     __slots__ = (
         '_family',
+        '_kept',
         'address',
         'authorization',
         'base_headers',
@@ -43,11 +128,20 @@ class Client:
     # The port that a host header leaves out.
     _default_port = 80
 
-    def __init__(self, address: Address, **options: Any) -> None:
+    def __init__(
+        self,
+        address: Address,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self._family = check_address(address)
+        self._kept = threading.local()
         self.address = address
         self.options = dict(options)
-        self.host: str | None = options.pop('host', self._default_host())
+        base = {} if headers is None else _check_headers(headers)
+        self.host: str | None = options.pop(
+            'host', base.pop('host', self._default_host())
+        )
         self.authorization: str | None = options.pop('authorization', None)
         self.timeout: float | None = options.pop('timeout', 65)
         self.on_connect: OnConnect | None = options.pop('on_connect', None)
@@ -63,11 +157,17 @@ class Client:
         if self.on_connect is not None and not callable(self.on_connect):
             raise TypeError(f'on_connect: not callable: {self.on_connect!r}')
         self.base_headers: tuple[tuple[str, str], ...] | None = None
-        self.set_base_header('authorization', self.authorization)
-        self.set_base_header('host', self.host)
+        if self.authorization:
+            base['authorization'] = self.authorization
+        if self.host:
+            base['host'] = self.host
+        self._set_base(base)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.address!r})'
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f'cannot pickle {type(self).__name__!r} object')
 
     def _default_host(self) -> str | None:
         """The host header; a scope id is of no meaning to the other end."""
@@ -91,6 +191,9 @@ class Client:
         headers.pop(key, None)
         if value:
             headers[key] = value
+        self._set_base(headers)
+
+    def _set_base(self, headers: dict[str, str]) -> None:
         self.base_headers = tuple(sorted(headers.items())) or None
 
     def create_socket(self) -> socket.socket:
@@ -121,3 +224,76 @@ class Client:
             sock.close()
             raise
         return conn
+
+    # ---- one connection kept for each thread
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        headers: dict[str, Any] | None = None,
+        body: Any = None,
+    ) -> Response:
+        """Makes a request on a connection that is kept for the calling thread,
+        and opened when there is none or it is of no more use.
+
+        The response's body must be read before the next request; else that is
+        an error, and ends the connection.  If the other end turns out to have
+        closed it before the first byte of the response, as servers do with
+        idle ones, a GET or HEAD is sent once more on a new one; for other
+        methods the ConnectionError is raised.  Raises what `connect()` and
+        `Connection.request()` do.
+        """
+        conn = getattr(self._kept, 'conn', None)
+        self._kept.conn = None
+        try:
+            (conn, response) = exchange_kept(
+                self, conn, method, uri, headers, body
+            )
+        finally:
+            if conn is not None and not conn.closed:
+                self._kept.conn = conn
+        return response
+
+    def get(
+        self, uri: str, headers: dict[str, Any] | None = None
+    ) -> Response:
+        """``request('GET', uri, headers)``"""
+        return self.request('GET', uri, headers)
+
+    def head(
+        self, uri: str, headers: dict[str, Any] | None = None
+    ) -> Response:
+        """``request('HEAD', uri, headers)``"""
+        return self.request('HEAD', uri, headers)
+
+    def delete(
+        self, uri: str, headers: dict[str, Any] | None = None
+    ) -> Response:
+        """``request('DELETE', uri, headers)``"""
+        return self.request('DELETE', uri, headers)
+
+    def put(
+        self,
+        uri: str,
+        headers: dict[str, Any] | None = None,
+        body: Any = None,
+    ) -> Response:
+        """``request('PUT', uri, headers, body)``"""
+        return self.request('PUT', uri, headers, body)
+
+    def post(
+        self,
+        uri: str,
+        headers: dict[str, Any] | None = None,
+        body: Any = None,
+    ) -> Response:
+        """``request('POST', uri, headers, body)``"""
+        return self.request('POST', uri, headers, body)
+
+    def close(self) -> None:
+        """Closes the connection that is kept for the calling thread."""
+        conn = getattr(self._kept, 'conn', None)
+        self._kept.conn = None
+        if conn is not None:
+            conn.close()

@@ -11,15 +11,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from degu import IPv4_ANY, IPv4_LOOPBACK, IPv6_ANY, IPv6_LOOPBACK
 from degu._address import Address, check_address, check_timeout
 from degu._degu import Loop, Reader
-from degu.base import API, Request, Response, Session
+from degu._earlier import (
+    check_bodies,
+    settle_app,
+    settle_on_connect,
+    use_bodies,
+)
+from degu.base import API, DEFAULT_BODIES, Request, Response, Session
 
-__all__ = ('Request', 'Server', 'Session')
+__all__ = (
+    'IPv4_ANY',
+    'IPv4_LOOPBACK',
+    'IPv6_ANY',
+    'IPv6_LOOPBACK',
+    'Request',
+    'Server',
+    'Session',
+)
 
 log = logging.getLogger('degu.server')
 
-App = Callable[[Session, Request, API], tuple[Any, ...] | Response]
+App = (
+    Callable[[Session, Request, API], tuple[Any, ...] | Response]
+    | Callable[[Request], tuple[Any, ...] | Response]
+)
 
 # Seconds for which threads are waited for once serving has stopped.  Those
 # that are inside an app then are left behind.
@@ -38,6 +56,7 @@ def _check_count(name: str, value: Any) -> None:
 def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """All options with their values, those that are not given included."""
     options = {
+        'bodies': DEFAULT_BODIES,
         'timeout': 15,
         'max_connections': 25,
         'max_requests_per_connection': 100,
@@ -54,22 +73,13 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise TypeError(f'unsupported {name}() **options: {", ".join(unknown)}')
     options.update(given)
+    check_bodies(options['bodies'])
     check_timeout(options['timeout'])
     _check_count('max_connections', options['max_connections'])
     _check_count(
         'max_requests_per_connection', options['max_requests_per_connection']
     )
     return options
-
-
-def _check_app(app: Any) -> Any:
-    """The app's on_connect, or None."""
-    if not callable(app):
-        raise TypeError(f'app: not callable: {app!r}')
-    on_connect = getattr(app, 'on_connect', None)
-    if on_connect is not None and not callable(on_connect):
-        raise TypeError(f'app.on_connect: not callable: {on_connect!r}')
-    return on_connect
 
 
 def _listen(address: Any) -> socket.socket:
@@ -144,13 +154,31 @@ class _Bell:
 class Server:
     """Serves *app* at *address*; made and bound, not yet serving.
 
-    The options are *timeout*, in seconds, of every step; *max_connections* at
-    one time; and *max_requests_per_connection*.
+    *address* is (host, port) for IPv4, (host, port, flowinfo, scopeid) for
+    IPv6, a str for the file of an AF_UNIX socket that does not exist yet, bytes
+    for an abstract name, or a socket.socket that listens already.
+
+    *app* is called as ``app(session, request, api)`` for each request and
+    returns (status, reason, headers, body); its attribute *on_connect*, if
+    there is one and it is not None, is called as ``on_connect(session, sock)``
+    for each connection, which only the answer True keeps.
+
+    The options are *timeout*, in seconds, of every step, 15 by default;
+    *max_connections* at one time, 25; *max_requests_per_connection*, 100; and
+    *bodies*, classes of one's own in place of `degu.base.api`.
+
+    Raises TypeError or ValueError for a bad address, app or option, and OSError
+    if the address cannot be had; nothing is left behind then.  It may be
+    subclassed, and not be pickled.
     """
 
     def __init__(self, address: Any, app: App, **options: Any) -> None:
         self.options = _build_options(type(self).__name__, options)
-        self._on_connect = _check_app(app)
+        self._handler = settle_app(app)
+        bodies = self.options['bodies']
+        if bodies is not DEFAULT_BODIES:
+            self._handler = use_bodies(self._handler, bodies)
+        self._on_connect = settle_on_connect(getattr(app, 'on_connect', None))
         self.app = app
         self._file: tuple[int, int] | None = None
         if isinstance(address, socket.socket):
@@ -173,6 +201,9 @@ class Server:
             name = f'{self.app.__module__}.{app}'
         return f'{type(self).__name__}({self.address!r}, {name})'
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f'cannot pickle {type(self).__name__!r} object')
+
     @property
     def timeout(self) -> Any:
         return self.options['timeout']
@@ -191,7 +222,7 @@ class Server:
             raise RuntimeError('the server is serving already')
         loop = self._loop = Loop(
             self.sock.fileno(),
-            self.app,
+            self._handler,
             self,
             self.max_connections,
             self.max_requests,
@@ -273,8 +304,12 @@ class Server:
         self._threads = []
 
     def _close(self) -> None:
-        """Closes the socket and removes the file that it made."""
         self.sock.close()
+        self.remove_file()
+
+    def remove_file(self) -> None:
+        """Removes the file of an AF_UNIX address if it is still the one that
+        this server made, as the end of `serve_forever()` does."""
         if self._file is not None and _identify(self.address) == self._file:
             os.unlink(self.address)  # type: ignore[arg-type]
         self._file = None
@@ -314,6 +349,9 @@ class Server:
         if session._sock is not None:
             session._sock.close()
         log.info('- %s Handled %d requests: %s', session, session.requests, why)
+
+    def _refused(self, address: Any) -> None:
+        log.warning('Too many connections, rejecting %r', address)
 
     def _failed(
         self, session: Session | None, exception: BaseException

@@ -82,11 +82,18 @@ enum {
     O_FAILED,
     O_CONNECTED,
     O_CLOSED,
+    O_REFUSED,
     O_SPAWN,
-    O_API,    /* the object api */
-    O_SOCKET, /* socket.socket, once somebody came with one */
+    O_NO_ARGS,  /* () */
+    O_STAND_IN, /* for values of a Request's dict, see there */
+    O_API,      /* the object api */
+    O_SOCKET,   /* socket.socket, once somebody came with one */
+    O_FILE_IO,  /* io.FileIO, likewise */
     O_COUNT
 };
+
+/* The items of a Request. */
+enum { METHOD, URI, SCRIPT, PATH, QUERY, HEADERS, BODY, ITEM_COUNT };
 
 #define METHOD_COUNT 7
 #define CACHE_SIZE 256
@@ -95,7 +102,10 @@ typedef struct State {
     PyTypeObject *type[T_COUNT];
     PyObject *object[O_COUNT];
     PyObject *method[METHOD_COUNT]; /* names, in the order of degu_method */
+    PyObject *item[ITEM_COUNT];     /* names, in the order of a Request */
     PyObject *cache[CACHE_SIZE];    /* short texts that were seen before */
+    PyObject *spare;  /* a Request that nobody refers to, or NULL */
+    bool keeps_spare; /* until the module goes */
 } State;
 
 static State *state_of(PyObject *self)
@@ -178,13 +188,13 @@ static void raise_system(int number)
     PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* Raises what the core reported.  system is errno; conn where it happened, or
-   NULL; about an addition to the sentence, or NULL. */
-static void raise_error(State *st, degu_err err, int system,
-                        const degu_conn *conn, const char *about)
+/* Raises what the core reported.  system is errno; seen, if there, the bytes
+   that caused it, which stand at offset at; about an addition to the sentence,
+   or NULL. */
+static void raise_seen(State *st, degu_err err, int system, degu_str seen,
+                       size_t at, const char *about)
 {
     PyObject *type, *text, *bytes, *offset, *made = NULL;
-    degu_str seen = conn ? degu_conn_error_bytes(conn) : degu_bytes(NULL, 0);
 
     switch ((int)err) {
     case DEGU_E_RESET:
@@ -207,8 +217,7 @@ static void raise_error(State *st, degu_err err, int system,
         type = st->object[O_PROTOCOL_ERROR];
     }
     bytes = PyBytes_FromStringAndSize(seen.ptr, (Py_ssize_t)seen.len);
-    offset = seen.ptr ? PyLong_FromSize_t(degu_conn_error_at(conn))
-                      : Py_NewRef(Py_None);
+    offset = seen.ptr ? PyLong_FromSize_t(at) : Py_NewRef(Py_None);
     if (!bytes || !offset)
         text = NULL;
     else if (seen.ptr)
@@ -225,6 +234,16 @@ static void raise_error(State *st, degu_err err, int system,
     Py_XDECREF(made);
     Py_XDECREF(bytes);
     Py_XDECREF(offset);
+}
+
+/* The same about what happened on conn, or NULL. */
+static void raise_error(State *st, degu_err err, int system,
+                        const degu_conn *conn, const char *about)
+{
+    degu_str seen = conn ? degu_conn_error_bytes(conn) : degu_bytes(NULL, 0);
+
+    raise_seen(st, err, system, seen, conn ? degu_conn_error_at(conn) : 0,
+               about);
 }
 
 static int need_type(const char *name, const char *type, PyObject *got)
@@ -268,6 +287,13 @@ static int get_length(const char *name, PyObject *number, uint64_t *length)
     }
     *length = value;
     return 0;
+}
+
+static int need_list(const char *name, PyObject *got)
+{
+    if (got && PyList_CheckExact(got))
+        return 0;
+    return need_type(name, "a list", got ? got : Py_None);
 }
 
 static int need_method(PyObject *object, PyObject *name)
@@ -844,21 +870,28 @@ static int reader_duck(Reader *r)
                         DEGU_SEND_BUFFER);
 }
 
-/* Is it a socket.socket itself, no subclass?  Subclasses mean to be called. */
-static int is_plain_socket(State *st, PyObject *sock)
+/* An attribute of a module, once it is needed. */
+static PyObject *import_object(State *st, int index, const char *from,
+                               const char *name)
 {
     PyObject *module;
 
-    if (!st->object[O_SOCKET]) {
-        module = PyImport_ImportModule("socket");
+    if (!st->object[index]) {
+        module = PyImport_ImportModule(from);
         if (!module)
-            return -1;
-        st->object[O_SOCKET] = PyObject_GetAttrString(module, "socket");
+            return NULL;
+        st->object[index] = PyObject_GetAttrString(module, name);
         Py_DECREF(module);
-        if (!st->object[O_SOCKET])
-            return -1;
     }
-    return (PyObject *)Py_TYPE(sock) == st->object[O_SOCKET];
+    return st->object[index];
+}
+
+/* Is it a socket.socket itself, no subclass?  Subclasses mean to be called. */
+static int is_plain_socket(State *st, PyObject *sock)
+{
+    PyObject *type = import_object(st, O_SOCKET, "socket", "socket");
+
+    return type ? (PyObject *)Py_TYPE(sock) == type : -1;
 }
 
 static Reader *reader_client(State *st, PyObject *sock)
@@ -921,6 +954,7 @@ static PyObject *Reader_repr(PyObject *self)
 
 static PyMemberDef Reader_members[] = {
     {"requests", T_ULONGLONG, offsetof(Reader, requests), READONLY, NULL},
+    {"fault", T_OBJECT, offsetof(Reader, fault), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
 
 static PyType_Slot Reader_slots[] = {
@@ -1926,15 +1960,63 @@ static int open_iter(State *st, Output *out, PyObject *iter)
     return 0;
 }
 
+/* ---- files that the kernel sends ---- */
+
+/* Is it a file without a buffer, io.FileIO itself? */
+static int is_plain_file(State *st, PyObject *file)
+{
+    PyObject *type = import_object(st, O_FILE_IO, "io", "FileIO");
+
+    return type ? (PyObject *)Py_TYPE(file) == type : -1;
+}
+
+static ptrdiff_t push_file(void *ctx, uint64_t left, unsigned flags)
+{
+    Output *out = ctx;
+    Reader *to = out->to;
+    PyThreadState *thread;
+    ptrdiff_t n = DEGU_E_INTERRUPTED;
+    int fd;
+
+    while (n == DEGU_E_INTERRUPTED && may_wait(to)) {
+        fd = PyObject_AsFileDescriptor(out->from->source);
+        if (fd < 0)
+            return hold_exception(to, DEGU_E_SOURCE);
+        thread = PyEval_SaveThread();
+        n = degu_socket_send_file(to->socket, fd, left, flags);
+        PyEval_RestoreThread(thread);
+        to->known = 0;
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    if (n == DEGU_E_SOURCE) {
+        raise_system(errno);
+        hold_exception(to, DEGU_E_SOURCE);
+    }
+    return n;
+}
+
+/* A body that is a large part of a file, on its way to a plain socket. */
+static int is_for_kernel(const Output *out, const Body *b)
+{
+    if (b->reader->kind != FROM || b->framing != DEGU_LENGTH ||
+        b->length < DEGU_STEP_BYTES || !out->to->socket)
+        return 0;
+    return is_plain_file(b->reader->st, b->reader->source);
+}
+
 static int open_input(Output *out, Body *b)
 {
+    int within;
+
     if (body_check(b, true))
         return -1;
-    if (b->reader != out->to && reader_enter(b->reader))
+    within = is_for_kernel(out, b);
+    if (within < 0 || (b->reader != out->to && reader_enter(b->reader)))
         return -1;
     b->state = STARTED;
     out->from = b->reader;
-    out->body = degu_body_relay(b->reader->conn);
+    out->body = within ? degu_body_push(push_file, out, b->length)
+                       : degu_body_relay(b->reader->conn);
     return 0;
 }
 
@@ -2060,16 +2142,18 @@ static PyObject *Body_write_to(PyObject *self, PyObject *file)
 /* Request                                                                  */
 /* ======================================================================== */
 
+/* Attributes, and a dict of the same.
+
+   The attributes are what apps use, so they are members of the struct, which
+   Python reads faster than anything else.  The dict has its seven keys from the
+   start, but a stand-in for each value until somebody asks for one: until
+   request_fill().  Whatever changes the dict ends in request_sync().  One that
+   was never asked for is kept when its Request goes, for the next. */
 typedef struct Request {
-    PyObject_HEAD
-    PyObject *method;
-    PyObject *uri;
-    PyObject *headers;
-    PyObject *body;
-    PyObject *mount;
-    PyObject *path;
-    PyObject *query;
+    PyDictObject dict;
+    PyObject *item[ITEM_COUNT];
     int m;
+    bool filled;
 } Request;
 
 static int method_index(degu_method method)
@@ -2081,14 +2165,14 @@ static int method_index(degu_method method)
     return i;
 }
 
-static PyObject *path_list(degu_str path)
+static PyObject *path_list(State *st, degu_str path)
 {
     PyObject *list = PyList_New(0), *text;
     degu_str part;
     int failed;
 
     while (list && degu_next_part(&path, &part)) {
-        text = new_text(part.ptr, part.len);
+        text = cached_text(st, part);
         failed = text ? PyList_Append(list, text) : -1;
         Py_XDECREF(text);
         if (failed)
@@ -2097,30 +2181,69 @@ static PyObject *path_list(degu_str path)
     return list;
 }
 
+/* One without items, which the collector does not know yet. */
+static Request *request_alloc(State *st)
+{
+    PyTypeObject *type = st->type[T_REQUEST];
+    PyObject *self = st->spare;
+    int i;
+
+    st->spare = NULL;
+    if (self)
+        return (Request *)PyObject_Init(self, type);
+    self = PyDict_Type.tp_new(type, st->object[O_NO_ARGS], NULL);
+    if (!self)
+        return NULL;
+    PyObject_GC_UnTrack(self);
+    for (i = 0; i < ITEM_COUNT; i++) {
+        if (PyDict_SetItem(self, st->item[i], st->object[O_STAND_IN])) {
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
+    return (Request *)self;
+}
+
+/* Makes one of a new reference to each item; NULL if one is missing. */
+static PyObject *request_make(State *st, int m, PyObject **item)
+{
+    Request *q = request_alloc(st);
+    bool complete = q != NULL;
+    int i;
+
+    for (i = 0; i < ITEM_COUNT; i++) {
+        complete = complete && item[i];
+        if (q)
+            q->item[i] = item[i];
+        else
+            Py_XDECREF(item[i]);
+    }
+    if (!q)
+        return NULL;
+    q->m = m;
+    PyObject_GC_Track((PyObject *)q);
+    if (complete)
+        return (PyObject *)q;
+    Py_DECREF((PyObject *)q);
+    return NULL;
+}
+
 static PyObject *request_new(Reader *r, const degu_request *q)
 {
     State *st = r->st;
-    Request *self = PyObject_GC_New(Request, st->type[T_REQUEST]);
+    PyObject *item[ITEM_COUNT];
 
-    if (!self)
-        return NULL;
-    self->m = q->method;
-    self->method = Py_NewRef(st->method[method_index(q->method)]);
-    self->uri = cached_text(st, q->target);
-    self->headers = headers_dict(st, &q->fields);
-    self->body = q->framing == DEGU_NO_BODY
+    item[METHOD] = Py_NewRef(st->method[method_index(q->method)]);
+    item[URI] = cached_text(st, q->target);
+    item[SCRIPT] = PyList_New(0);
+    item[PATH] = path_list(st, q->path);
+    item[QUERY] = q->query.ptr ? new_text(q->query.ptr, q->query.len)
+                               : Py_NewRef(Py_None);
+    item[HEADERS] = headers_dict(st, &q->fields);
+    item[BODY] = q->framing == DEGU_NO_BODY
                      ? Py_NewRef(Py_None)
                      : body_new(r, q->framing, q->content_length);
-    self->mount = PyList_New(0);
-    self->path = path_list(q->path);
-    self->query = q->query.ptr ? new_text(q->query.ptr, q->query.len)
-                               : Py_NewRef(Py_None);
-    PyObject_GC_Track((PyObject *)self);
-    if (self->uri && self->headers && self->body && self->mount &&
-        self->path && self->query)
-        return (PyObject *)self;
-    Py_DECREF((PyObject *)self);
-    return NULL;
+    return request_make(st, q->method, item);
 }
 
 static PyObject *Request_new(PyTypeObject *type, PyObject *args, PyObject *kw)
@@ -2128,71 +2251,241 @@ static PyObject *Request_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     static char *names[] = {"method", "uri", "headers", "body",
                             "mount", "path", "query", NULL};
     State *st = PyType_GetModuleState(type);
-    PyObject *method, *uri, *headers, *body, *mount, *path, *query;
+    PyObject *item[ITEM_COUNT];
     degu_method m;
     degu_str view;
-    Request *self;
+    int i;
 
     if (!PyArg_ParseTupleAndKeywords(args, kw, "OOOOOOO:Request", names,
-                                     &method, &uri, &headers, &body, &mount,
-                                     &path, &query) ||
-        text_view("method", method, &view))
+                                     &item[METHOD], &item[URI],
+                                     &item[HEADERS], &item[BODY],
+                                     &item[SCRIPT], &item[PATH],
+                                     &item[QUERY]) ||
+        text_view("method", item[METHOD], &view))
         return NULL;
     if (degu_parse_method(view, &m))
-        return PyErr_Format(PyExc_ValueError, "bad method: %R", method);
-    if (!PyList_CheckExact(mount) || !PyList_CheckExact(path)) {
-        need_type("mount and path", "a list each",
-                  PyList_CheckExact(mount) ? path : mount);
+        return PyErr_Format(PyExc_ValueError, "bad method: %R", item[METHOD]);
+    if (need_list("mount", item[SCRIPT]) || need_list("path", item[PATH]))
         return NULL;
-    }
-    self = (Request *)type->tp_alloc(type, 0);
-    if (!self)
-        return NULL;
-    self->m = m;
-    self->method = Py_NewRef(st->method[method_index(m)]);
-    self->uri = Py_NewRef(uri);
-    self->headers = Py_NewRef(headers);
-    self->body = Py_NewRef(body);
-    self->mount = Py_NewRef(mount);
-    self->path = Py_NewRef(path);
-    self->query = Py_NewRef(query);
-    return (PyObject *)self;
+    for (i = 0; i < ITEM_COUNT; i++)
+        Py_INCREF(item[i]);
+    return request_make(st, m, item);
+}
+
+/* Nothing is left to do; dict's own would take the arguments as items. */
+static int Request_init(PyObject *self, PyObject *args, PyObject *kw)
+{
+    (void)self;
+    (void)args;
+    (void)kw;
+    return 0;
 }
 
 static int Request_traverse(PyObject *self, visitproc visit, void *arg)
 {
+    int found;
+
     Py_VISIT(Py_TYPE(self));
-    return visit_fields(FIELDS(self, Request, method, query), visit, arg);
+    found = visit_fields(((Request *)self)->item, ITEM_COUNT, visit, arg);
+    return found ? found : PyDict_Type.tp_traverse(self, visit, arg);
 }
 
-static int Request_clear(PyObject *self)
+static int Request_tp_clear(PyObject *self)
 {
-    clear_fields(FIELDS(self, Request, method, query));
-    return 0;
+    Request *q = (Request *)self;
+
+    clear_fields(q->item, ITEM_COUNT);
+    q->filled = true;
+    return PyDict_Type.tp_clear(self);
+}
+
+static void Request_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    /* NULL at the end of the interpreter, which clears types too. */
+    PyObject *module = ((PyHeapTypeObject *)type)->ht_module;
+    State *st = module ? PyModule_GetState(module) : NULL;
+    Request *q = (Request *)self;
+
+    PyObject_GC_UnTrack(self);
+    clear_fields(q->item, ITEM_COUNT);
+    if (st && st->keeps_spare && !st->spare && !q->filled)
+        st->spare = self;
+    else
+        PyDict_Type.tp_dealloc(self);
+    Py_DECREF(type);
+}
+
+/* When the module goes; the type is still there. */
+static void spare_drop(State *st)
+{
+    PyObject *self = st->spare;
+
+    st->keeps_spare = false;
+    st->spare = NULL;
+    if (!self)
+        return;
+    PyDict_Type.tp_dealloc(PyObject_Init(self, st->type[T_REQUEST]));
+    Py_DECREF(st->type[T_REQUEST]);
 }
 
 static PyObject *Request_repr(PyObject *self)
 {
-    Request *q = (Request *)self;
+    PyObject **item = ((Request *)self)->item;
+    int i;
 
+    for (i = 0; i < ITEM_COUNT; i++) {
+        if (!item[i])
+            return PyDict_Type.tp_repr(self);
+    }
     return PyUnicode_FromFormat(
         "Request(method=%R, uri=%R, headers=%R, body=%R, mount=%R, path=%R, "
         "query=%R)",
-        q->method, q->uri, q->headers, q->body, q->mount, q->path, q->query);
+        item[METHOD], item[URI], item[HEADERS], item[BODY], item[SCRIPT],
+        item[PATH], item[QUERY]);
 }
+
+/* ---- a dict ---- */
+
+static int request_fill(PyObject *self)
+{
+    Request *q = (Request *)self;
+    State *st = state_of(self);
+    int i;
+
+    for (i = 0; i < ITEM_COUNT && !q->filled; i++) {
+        if (PyDict_SetItem(self, st->item[i], q->item[i]))
+            return -1;
+    }
+    q->filled = true;
+    return 0;
+}
+
+/* Attributes are what the items are, and are not there without them. */
+static int request_sync(PyObject *self)
+{
+    Request *q = (Request *)self;
+    State *st = state_of(self);
+    PyObject *value;
+    int i;
+
+    for (i = 0; i < ITEM_COUNT; i++) {
+        value = PyDict_GetItemWithError(self, st->item[i]);
+        Py_XSETREF(q->item[i], Py_XNewRef(value));
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *Request_subscript(PyObject *self, PyObject *key)
+{
+    return request_fill(self) ? NULL
+                              : PyDict_Type.tp_as_mapping->mp_subscript(self,
+                                                                        key);
+}
+
+static int Request_assign(PyObject *self, PyObject *key, PyObject *value)
+{
+    if (request_fill(self) || (value ? PyDict_SetItem(self, key, value)
+                                     : PyDict_DelItem(self, key)))
+        return -1;
+    return request_sync(self);
+}
+
+/* dict would copy the values of its own kind past Request_subscript(); what
+   iterates in another way is asked. */
+static PyObject *Request_iter(PyObject *self)
+{
+    return PyDict_Type.tp_iter(self);
+}
+
+static PyObject *Request_or(PyObject *a, PyObject *b)
+{
+    return PyDict_Type.tp_as_number->nb_or(a, b);
+}
+
+static PyObject *Request_or_in_place(PyObject *self, PyObject *other)
+{
+    PyObject *result = NULL;
+
+    if (!request_fill(self))
+        result = PyDict_Type.tp_as_number->nb_inplace_or(self, other);
+    if (result && request_sync(self))
+        Py_CLEAR(result);
+    return result;
+}
+
+/* One request is another only if it is the same; a dict may hold as much. */
+static PyObject *Request_compare(PyObject *self, PyObject *other, int op)
+{
+    if (Py_TYPE(self) == Py_TYPE(other))
+        return PyBaseObject_Type.tp_richcompare(self, other, op);
+    return request_fill(self) ? NULL
+                              : PyDict_Type.tp_richcompare(self, other, op);
+}
+
+static Py_hash_t Request_hash(PyObject *self)
+{
+    return PyBaseObject_Type.tp_hash(self);
+}
+
+/* Calls dict's method of this name. */
+static PyObject *request_call(PyObject *self, const char *name, PyObject *args,
+                              PyObject *kw)
+{
+    PyObject *method = PyObject_GetAttrString((PyObject *)&PyDict_Type, name);
+    PyObject *first = method ? PyTuple_Pack(1, self) : NULL;
+    PyObject *all = first ? PySequence_Concat(first, args) : NULL;
+    PyObject *result = NULL;
+
+    if (all && !request_fill(self))
+        result = PyObject_Call(method, all, kw);
+    if (result && request_sync(self))
+        Py_CLEAR(result);
+    Py_XDECREF(method);
+    Py_XDECREF(first);
+    Py_XDECREF(all);
+    return result;
+}
+
+#define OF_DICT(name)                                                         \
+    static PyObject *Request_##name(PyObject *self, PyObject *args,           \
+                                    PyObject *kw)                             \
+    {                                                                         \
+        return request_call(self, #name, args, kw);                           \
+    }
+
+OF_DICT(clear)
+OF_DICT(copy)
+OF_DICT(get)
+OF_DICT(items)
+OF_DICT(pop)
+OF_DICT(popitem)
+OF_DICT(setdefault)
+OF_DICT(update)
+OF_DICT(values)
+
+static PyObject *Request_reduce(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyErr_Format(PyExc_TypeError, "cannot pickle '%s' object",
+                        Py_TYPE(self)->tp_name);
+}
+
+/* ---- routing ---- */
 
 /* Moves the first part of path to the end of mount. */
 static PyObject *Request_shift_path(PyObject *self, PyObject *unused)
 {
-    Request *q = (Request *)self;
-    PyObject *part;
+    PyObject *mount = ((Request *)self)->item[SCRIPT];
+    PyObject *path = ((Request *)self)->item[PATH], *part;
 
     (void)unused;
-    if (!q->path || PyList_GET_SIZE(q->path) == 0)
+    if (need_list("mount", mount) || need_list("path", path))
+        return NULL;
+    if (PyList_GET_SIZE(path) == 0)
         Py_RETURN_NONE;
-    part = Py_NewRef(PyList_GET_ITEM(q->path, 0));
-    if (PyList_Append(q->mount, part) ||
-        PyList_SetSlice(q->path, 0, 1, NULL))
+    part = Py_NewRef(PyList_GET_ITEM(path, 0));
+    if (PyList_Append(mount, part) || PyList_SetSlice(path, 0, 1, NULL))
         Py_CLEAR(part);
     return part;
 }
@@ -2200,33 +2493,44 @@ static PyObject *Request_shift_path(PyObject *self, PyObject *unused)
 /* What is left of the target below mount.  It is checked when it is sent. */
 static PyObject *Request_build_proxy_uri(PyObject *self, PyObject *unused)
 {
-    Request *q = (Request *)self;
+    PyObject *path = ((Request *)self)->item[PATH];
+    PyObject *query = ((Request *)self)->item[QUERY];
     PyObject *slash, *joined, *uri = NULL;
 
     (void)unused;
+    if (need_list("path", path))
+        return NULL;
     slash = PyUnicode_FromString("/");
-    joined = slash && q->path ? PyUnicode_Join(slash, q->path) : NULL;
-    if (joined && q->query == Py_None)
+    joined = slash ? PyUnicode_Join(slash, path) : NULL;
+    if (joined && (!query || query == Py_None))
         uri = PyUnicode_Concat(slash, joined);
-    else if (joined && !PyUnicode_Check(q->query))
-        need_type("Request.query", "a str", q->query);
+    else if (joined && !PyUnicode_Check(query))
+        need_type("query", "a str or None", query);
     else if (joined)
-        uri = PyUnicode_FromFormat("/%U?%U", joined, q->query);
+        uri = PyUnicode_FromFormat("/%U?%U", joined, query);
     Py_XDECREF(slash);
     Py_XDECREF(joined);
     return uri;
 }
 
+#define ITEM(name, index)                                                     \
+    {name, T_OBJECT_EX,                                                       \
+     offsetof(Request, item) + (index) * sizeof(PyObject *), READONLY, NULL}
+
 static PyMemberDef Request_members[] = {
-    MEMBER(Request, method),
-    MEMBER(Request, uri),
-    MEMBER(Request, headers),
-    MEMBER(Request, body),
-    MEMBER(Request, mount),
-    MEMBER(Request, path),
-    MEMBER(Request, query),
+    ITEM("method", METHOD),
+    ITEM("uri", URI),
+    ITEM("headers", HEADERS),
+    ITEM("body", BODY),
+    ITEM("mount", SCRIPT),
+    ITEM("script", SCRIPT),
+    ITEM("path", PATH),
+    ITEM("query", QUERY),
     {"m", T_INT, offsetof(Request, m), READONLY, NULL},
     {NULL, 0, 0, 0, NULL}};
+
+#define DICT_METHOD(name)                                                     \
+    {#name, FASTCALL(Request_##name), METH_VARARGS | METH_KEYWORDS, NULL}
 
 static PyMethodDef Request_methods[] = {
     {"shift_path", Request_shift_path, METH_NOARGS,
@@ -2234,15 +2538,33 @@ static PyMethodDef Request_methods[] = {
                "it; None if there is none.")},
     {"build_proxy_uri", Request_build_proxy_uri, METH_NOARGS,
      PyDoc_STR("build_proxy_uri(): the uri that path and query make.")},
+    DICT_METHOD(clear),
+    DICT_METHOD(copy),
+    DICT_METHOD(get),
+    DICT_METHOD(items),
+    DICT_METHOD(pop),
+    DICT_METHOD(popitem),
+    DICT_METHOD(setdefault),
+    DICT_METHOD(update),
+    DICT_METHOD(values),
+    {"__reduce__", Request_reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot Request_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("Request(method, uri, headers, body, mount, "
                                   "path, query): what a client asks")},
     {Py_tp_new, SLOT(Request_new)},
-    {Py_tp_dealloc, SLOT(object_dealloc)},
+    {Py_tp_init, SLOT(Request_init)},
+    {Py_tp_dealloc, SLOT(Request_dealloc)},
+    {Py_tp_richcompare, SLOT(Request_compare)},
+    {Py_tp_hash, SLOT(Request_hash)},
+    {Py_tp_iter, SLOT(Request_iter)},
+    {Py_mp_subscript, SLOT(Request_subscript)},
+    {Py_mp_ass_subscript, SLOT(Request_assign)},
+    {Py_nb_or, SLOT(Request_or)},
+    {Py_nb_inplace_or, SLOT(Request_or_in_place)},
     {Py_tp_traverse, SLOT(Request_traverse)},
-    {Py_tp_clear, SLOT(Request_clear)},
+    {Py_tp_clear, SLOT(Request_tp_clear)},
     {Py_tp_repr, SLOT(Request_repr)},
     {Py_tp_members, Request_members},
     {Py_tp_methods, Request_methods},
@@ -2424,7 +2746,8 @@ static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
         return NULL;
     lines_init(&lines);
     if (!add_base(r->st, &lines, c->base_headers) &&
-        !add_headers(r->st, &lines, headers) && !reader_enter(r)) {
+        (headers == Py_None || !add_headers(r->st, &lines, headers)) &&
+        !reader_enter(r)) {
         if (r->closed || !r->conn)
             raise_error(r->st, DEGU_E_FINISHED, 0, NULL, NULL);
         else if (!check_descriptor(r) &&
@@ -2440,47 +2763,104 @@ static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
 
 /* ---- methods ---- */
 
-static int need_count(const char *name, Py_ssize_t need, Py_ssize_t count)
+/* What a method takes: by position or by name, and None for the rest. */
+typedef struct Signature {
+    const char *method;
+    int required;
+    int count;
+    const char *name[4];
+} Signature;
+
+static int take_named(const Signature *sig, PyObject *name, PyObject *value,
+                      PyObject **taken)
 {
-    if (count == need)
-        return 0;
-    PyErr_Format(PyExc_TypeError,
-                 "Connection.%s() requires %zd arguments; got %zd", name, need,
-                 count);
+    int i;
+
+    for (i = 0; i < sig->count; i++) {
+        if (!PyUnicode_CompareWithASCIIString(name, sig->name[i])) {
+            if (!taken[i]) {
+                taken[i] = value;
+                return 0;
+            }
+            PyErr_Format(PyExc_TypeError, "Connection.%s(): %U is given twice",
+                         sig->method, name);
+            return -1;
+        }
+    }
+    PyErr_Format(PyExc_TypeError, "Connection.%s() has no argument %R",
+                 sig->method, name);
     return -1;
 }
 
-static PyObject *Connection_request(PyObject *self, PyObject *const *args,
-                                    Py_ssize_t count)
+static int take_args(const Signature *sig, PyObject *const *args,
+                     Py_ssize_t count, PyObject *names, PyObject **taken)
 {
+    Py_ssize_t i, named = names ? PyTuple_GET_SIZE(names) : 0;
+
+    if (count > sig->count) {
+        PyErr_Format(PyExc_TypeError,
+                     "Connection.%s() takes at most %d arguments; got %zd",
+                     sig->method, sig->count, count);
+        return -1;
+    }
+    for (i = 0; i < sig->count; i++)
+        taken[i] = i < count ? args[i] : NULL;
+    for (i = 0; i < named; i++) {
+        if (take_named(sig, PyTuple_GET_ITEM(names, i), args[count + i],
+                       taken))
+            return -1;
+    }
+    for (i = 0; i < sig->count; i++) {
+        if (!taken[i] && i < sig->required) {
+            PyErr_Format(PyExc_TypeError, "Connection.%s() needs %s",
+                         sig->method, sig->name[i]);
+            return -1;
+        }
+        if (!taken[i])
+            taken[i] = Py_None;
+    }
+    return 0;
+}
+
+static PyObject *Connection_request(PyObject *self, PyObject *const *args,
+                                    Py_ssize_t count, PyObject *names)
+{
+    static const Signature sig = {"request", 2, 4,
+                                  {"method", "uri", "headers", "body"}};
+    PyObject *taken[4];
     degu_str name;
     degu_method method;
 
-    if (need_count("request", 4, count) ||
-        text_view("method", args[0], &name))
+    if (take_args(&sig, args, count, names, taken) ||
+        text_view("method", taken[0], &name))
         return NULL;
     if (degu_parse_method(name, &method))
-        return PyErr_Format(PyExc_ValueError, "bad method: %R", args[0]);
-    return exchange((Connection *)self, method, args[1], args[2], args[3]);
+        return PyErr_Format(PyExc_ValueError, "bad method: %R", taken[0]);
+    return exchange((Connection *)self, method, taken[1], taken[2], taken[3]);
 }
 
-#define SHORTCUT(name, method, count, body)                                   \
+/* get() and those like it take uri and headers, put() and those like it a body
+   too. */
+#define SHORTCUT(name, method, count)                                         \
     static PyObject *Connection_##name(PyObject *self, PyObject *const *args, \
-                                       Py_ssize_t n)                          \
+                                       Py_ssize_t n, PyObject *names)         \
     {                                                                         \
-        return need_count(#name, count, n)                                    \
+        static const Signature sig = {#name, 1, count,                        \
+                                      {"uri", "headers", "body", NULL}};      \
+        PyObject *taken[3] = {NULL, NULL, Py_None};                           \
+        return take_args(&sig, args, n, names, taken)                         \
                    ? NULL                                                     \
-                   : exchange((Connection *)self, method, args[0], args[1],   \
-                              body);                                          \
+                   : exchange((Connection *)self, method, taken[0], taken[1], \
+                              taken[2]);                                      \
     }
 
-SHORTCUT(get, DEGU_GET, 2, Py_None)
-SHORTCUT(head, DEGU_HEAD, 2, Py_None)
-SHORTCUT(delete, DEGU_DELETE, 2, Py_None)
-SHORTCUT(options, DEGU_OPTIONS, 2, Py_None)
-SHORTCUT(put, DEGU_PUT, 3, args[2])
-SHORTCUT(post, DEGU_POST, 3, args[2])
-SHORTCUT(patch, DEGU_PATCH, 3, args[2])
+SHORTCUT(get, DEGU_GET, 2)
+SHORTCUT(head, DEGU_HEAD, 2)
+SHORTCUT(delete, DEGU_DELETE, 2)
+SHORTCUT(options, DEGU_OPTIONS, 2)
+SHORTCUT(put, DEGU_PUT, 3)
+SHORTCUT(post, DEGU_POST, 3)
+SHORTCUT(patch, DEGU_PATCH, 3)
 
 /* A copy of headers with this range, which may be there already. */
 static PyObject *with_range(State *st, PyObject *headers, PyObject *range)
@@ -2488,11 +2868,11 @@ static PyObject *with_range(State *st, PyObject *headers, PyObject *range)
     PyObject *copy, *old;
     int same = 1;
 
-    if (!PyDict_CheckExact(headers)) {
-        need_type("headers", "a dict", headers);
+    if (headers != Py_None && !PyDict_CheckExact(headers)) {
+        need_type("headers", "a dict or None", headers);
         return NULL;
     }
-    copy = PyDict_Copy(headers);
+    copy = headers == Py_None ? PyDict_New() : PyDict_Copy(headers);
     if (!copy)
         return NULL;
     old = PyDict_SetDefault(copy, st->object[O_RANGE_NAME], range);
@@ -2507,22 +2887,43 @@ static PyObject *with_range(State *st, PyObject *headers, PyObject *range)
 }
 
 static PyObject *Connection_get_range(PyObject *self, PyObject *const *args,
-                                      Py_ssize_t count)
+                                      Py_ssize_t count, PyObject *names)
 {
+    static const Signature sig = {"get_range", 4, 4,
+                                  {"uri", "headers", "start", "stop"}};
     State *st = state_of(self);
-    PyObject *range, *headers, *response = NULL;
+    PyObject *taken[4], *range, *headers, *response = NULL;
 
-    if (need_count("get_range", 4, count))
+    if (take_args(&sig, args, count, names, taken))
         return NULL;
-    range = PyObject_CallFunctionObjArgs(st->object[O_RANGE], args[2], args[3],
-                                         NULL);
-    headers = range ? with_range(st, args[1], range) : NULL;
+    range = PyObject_CallFunctionObjArgs(st->object[O_RANGE], taken[2],
+                                         taken[3], NULL);
+    headers = range ? with_range(st, taken[1], range) : NULL;
     if (headers)
-        response = exchange((Connection *)self, DEGU_GET, args[0], headers,
+        response = exchange((Connection *)self, DEGU_GET, taken[0], headers,
                             Py_None);
     Py_XDECREF(range);
     Py_XDECREF(headers);
     return response;
+}
+
+/* Raises what the next request would raise before it sends anything. */
+static PyObject *Connection_check(PyObject *self, PyObject *unused)
+{
+    Reader *r = ((Connection *)self)->reader;
+    degu_err err = DEGU_E_FINISHED;
+
+    (void)unused;
+    if (reader_enter(r))
+        return NULL;
+    if (!r->closed && r->conn && !check_descriptor(r))
+        err = degu_conn_check(r->conn);
+    if (err && !PyErr_Occurred())
+        reader_raise(r, err, NULL);
+    reader_leave(r);
+    if (err)
+        return NULL;
+    Py_RETURN_NONE;
 }
 
 static PyObject *Connection_close(PyObject *self, PyObject *unused)
@@ -2577,19 +2978,24 @@ static PyGetSetDef Connection_getset[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 #define METHOD(name, args)                                                    \
-    {#name, FASTCALL(Connection_##name), METH_FASTCALL,                       \
+    {#name, FASTCALL(Connection_##name), METH_FASTCALL | METH_KEYWORDS,       \
      PyDoc_STR(#name "(" args "): the Response.")}
 
 static PyMethodDef Connection_methods[] = {
-    METHOD(request, "method, uri, headers, body"),
-    METHOD(get, "uri, headers"),
-    METHOD(head, "uri, headers"),
-    METHOD(delete, "uri, headers"),
-    METHOD(options, "uri, headers"),
-    METHOD(put, "uri, headers, body"),
-    METHOD(post, "uri, headers, body"),
-    METHOD(patch, "uri, headers, body"),
+    METHOD(request, "method, uri, headers=None, body=None"),
+    METHOD(get, "uri, headers=None"),
+    METHOD(head, "uri, headers=None"),
+    METHOD(delete, "uri, headers=None"),
+    METHOD(options, "uri, headers=None"),
+    METHOD(put, "uri, headers=None, body=None"),
+    METHOD(post, "uri, headers=None, body=None"),
+    METHOD(patch, "uri, headers=None, body=None"),
     METHOD(get_range, "uri, headers, start, stop"),
+    {"check", Connection_check, METH_NOARGS,
+     PyDoc_STR("check(): raise what the next request would raise before it "
+               "sends anything: ProtocolError while a body is unread, "
+               "EmptyPreambleError when the other end has closed.  Does not "
+               "wait.")},
     {"close", Connection_close, METH_NOARGS,
      PyDoc_STR("close(): close the socket.")},
     {NULL, NULL, 0, NULL}};
@@ -2614,7 +3020,7 @@ static PyType_Spec Connection_spec = {"degu.base.Connection",
 /* ======================================================================== */
 
 /* A degu_server that Python threads serve.  server.py makes it and is told
-   through methods of owner: _connected, _closed, _failed, _spawn. */
+   through methods of owner: _connected, _closed, _refused, _failed, _spawn. */
 typedef struct Loop {
     PyObject_HEAD
     PyObject *app;
@@ -2703,8 +3109,8 @@ static degu_err send_answer(Worker *w, Reader *r, int status, degu_str reason,
     output_close(&out, err);
     if (!err)
         return DEGU_OK;
-    if (!r->exception && !out.from &&
-        (err == DEGU_E_RESET || err == DEGU_E_TIMEOUT))
+    if (!r->exception && (err == DEGU_E_RESET || err == DEGU_E_TIMEOUT) &&
+        !(out.from && degu_conn_read_error(out.from->conn)))
         return err;
     output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
     err = blame(r);
@@ -2890,6 +3296,22 @@ static void loop_close(degu_session *s, degu_err why)
         worker_leave(s->worker);
 }
 
+static void loop_refuse(const degu_address *peer, void *user, void *worker)
+{
+    Worker *w = worker_enter(worker);
+    PyObject *address = address_object(peer), *result = NULL;
+
+    (void)user;
+    if (address)
+        result = PyObject_CallMethodObjArgs(
+            w->loop->owner, w->loop->st->object[O_REFUSED], address, NULL);
+    if (!result)
+        loop_failed(w->loop, NULL);
+    Py_XDECREF(address);
+    Py_XDECREF(result);
+    worker_leave(w);
+}
+
 /* ---- threads ---- */
 
 static void loop_shortage(void *user, void *worker)
@@ -2918,6 +3340,7 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
     config.user = loop;
     config.on_connect = loop_connect;
     config.on_close = loop_close;
+    config.on_refuse = loop_refuse;
     config.on_shortage = loop_shortage;
     return config;
 }
@@ -3103,10 +3526,153 @@ static PyObject *write_to(PyObject *module, PyObject *args)
     return write_body(PyModule_GetState(module), body, file);
 }
 
+/* The dict of a head of which only the fields are of interest; offsets in
+   errors are counted from first on. */
+static PyObject *fields_of_head(State *st, char *head, size_t len,
+                                size_t first, bool response)
+{
+    degu_response p;
+    degu_request q;
+    size_t at = 0;
+    degu_err err = degu_scan_head(head, len, &at);
+
+    if (!err && at < len) { /* an empty line among them */
+        err = DEGU_E_NAME;
+        at -= 2;
+    } else if (!err && response) {
+        err = degu_parse_response(head, len, DEGU_GET, &p);
+        at = p.error_at;
+    } else if (!err) {
+        err = degu_parse_request(head, len, &q);
+        at = q.error_at;
+    }
+    if (!err)
+        return headers_dict(st, response ? &p.fields : &q.fields);
+    at = at < first ? first : at > len ? len : at;
+    raise_seen(st, err, 0,
+               degu_bytes(head + at, len - at < 32 ? len - at : 32),
+               at - first, NULL);
+    return NULL;
+}
+
+/* parse_head(head, isresponse, first): the dict of its fields. */
+static PyObject *parse_head(PyObject *module, PyObject *args)
+{
+    PyObject *dict = NULL;
+    Py_ssize_t first;
+    Py_buffer src;
+    int response;
+    char *head;
+
+    if (!PyArg_ParseTuple(args, "y*pn:parse_head", &src, &response, &first))
+        return NULL;
+    /* A copy, as names are folded where they stand. */
+    head = PyMem_Malloc((size_t)src.len + 1);
+    if (head) {
+        memcpy(head, src.buf, (size_t)src.len);
+        dict = fields_of_head(PyModule_GetState(module), head, (size_t)src.len,
+                              (size_t)first, response);
+    } else {
+        PyErr_NoMemory();
+    }
+    PyMem_Free(head);
+    PyBuffer_Release(&src);
+    return dict;
+}
+
+/* ---- addresses ---- */
+
+/* parse_address(text): the object that stands for it. */
+static PyObject *parse_address(PyObject *module, PyObject *text)
+{
+    degu_address address;
+    degu_str view;
+    degu_err err;
+
+    if (text_view("address", text, &view))
+        return NULL;
+    err = strlen(view.ptr) == view.len
+              ? degu_parse_address(view.ptr, &address)
+              : DEGU_E_ADDRESS;
+    if (!err)
+        return address.family == DEGU_ABSTRACT && !address.name_len
+                   ? PyBytes_FromStringAndSize(NULL, 0)
+                   : address_object(&address);
+    PyErr_Format(PyExc_ValueError, "%s: %R", degu_strerror(err), text);
+    (void)module;
+    return NULL;
+}
+
+static int get_name(degu_address *a, const char *name, Py_ssize_t len)
+{
+    if (len > 0 && !*name) { /* Python shows the NUL of an abstract name */
+        a->family = DEGU_ABSTRACT;
+        name++;
+        len--;
+    } else {
+        a->family = len ? DEGU_UNIX : DEGU_ABSTRACT;
+    }
+    if ((size_t)len >= sizeof a->name)
+        return -1;
+    memcpy(a->name, name, (size_t)len);
+    a->name_len = (uint8_t)len;
+    return 0;
+}
+
+static int get_tuple(degu_address *a, PyObject *tuple)
+{
+    unsigned flowinfo = 0, scope_id = 0;
+    const char *host;
+    int port, domain = PyTuple_GET_SIZE(tuple) == 2 ? AF_INET : AF_INET6;
+
+    if (!PyArg_ParseTuple(tuple, "si|II", &host, &port, &flowinfo, &scope_id))
+        return -1;
+    a->family = domain == AF_INET ? DEGU_IPV4 : DEGU_IPV6;
+    a->port = (uint16_t)port;
+    a->flowinfo = flowinfo;
+    a->scope_id = scope_id;
+    return port < 0 || port > 65535 || inet_pton(domain, host, a->ip) != 1;
+}
+
+/* format_address(address): the text that parse_address() takes. */
+static PyObject *format_address(PyObject *module, PyObject *object)
+{
+    char text[DEGU_ADDRESS_TEXT];
+    PyObject *name = NULL;
+    degu_address a;
+    int failed;
+
+    (void)module;
+    memset(&a, 0, sizeof a);
+    if (PyTuple_Check(object))
+        failed = get_tuple(&a, object);
+    else if (PyBytes_Check(object))
+        failed = get_name(&a, PyBytes_AS_STRING(object),
+                          PyBytes_GET_SIZE(object));
+    else
+        failed = !PyUnicode_FSConverter(object, &name) ||
+                 get_name(&a, PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name));
+    Py_XDECREF(name);
+    if (!failed)
+        return PyUnicode_FromString(degu_format_address(&a, text));
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "%s: %R",
+                     degu_strerror(DEGU_E_ADDRESS), object);
+    return NULL;
+}
+
 static PyMethodDef module_methods[] = {
+    {"format_address", format_address, METH_O, NULL},
     {"format_range", format_range, METH_VARARGS, NULL},
+    {"parse_address", parse_address, METH_O, NULL},
+    {"parse_head", parse_head, METH_VARARGS, NULL},
     {"write_to", write_to, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL}};
+
+static PyTypeObject *type_base(int index)
+{
+    return index == T_REQUEST ? &PyDict_Type : &PyBaseObject_Type;
+}
 
 static int make_types(PyObject *module, State *st)
 {
@@ -3117,7 +3683,8 @@ static int make_types(PyObject *module, State *st)
     int i;
 
     for (i = 0; i < T_COUNT; i++) {
-        type = PyType_FromModuleAndSpec(module, specs[i], NULL);
+        type = PyType_FromModuleAndSpec(module, specs[i],
+                                        (PyObject *)type_base(i));
         st->type[i] = (PyTypeObject *)type;
         if (!type || PyModule_AddType(module, st->type[i]))
             return -1;
@@ -3141,6 +3708,19 @@ static int import_names(const char *from, const char *const *names, int count,
     return module ? 0 : -1;
 }
 
+static int intern_names(const char *const *names, int count,
+                        PyObject **objects)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        objects[i] = PyUnicode_InternFromString(names[i]);
+        if (!objects[i])
+            return -1;
+    }
+    return 0;
+}
+
 static int make_objects(PyObject *module, State *st)
 {
     static const char *const values[] = {"Response", "API", "Range",
@@ -3151,18 +3731,21 @@ static int make_objects(PyObject *module, State *st)
     static const char *const names[] = {
         "range", "fileno", "close", "release", "_source", "_length", "_state",
         "gettimeout", "recv_into", "send", "readinto", "readline", "write",
-        "_failed", "_connected", "_closed", "_spawn"};
+        "_failed", "_connected", "_closed", "_refused", "_spawn"};
+    static const char *const items[] = {"method", "uri", "script", "path",
+                                        "query", "headers", "body"};
     PyObject **o = st->object;
-    int i;
 
-    if (import_names("degu._values", values, 6, o) ||
+    o[O_NO_ARGS] = PyTuple_New(0);
+    o[O_STAND_IN] = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
+    st->keeps_spare = true;
+    if (!o[O_NO_ARGS] || !o[O_STAND_IN] ||
+        intern_names(items, ITEM_COUNT, st->item) ||
+        intern_names(names, (int)(sizeof names / sizeof *names),
+                     o + O_RANGE_NAME) ||
+        import_names("degu._values", values, 6, o) ||
         import_names("degu.exceptions", exceptions, 3, o + O_PROTOCOL_ERROR))
         return -1;
-    for (i = 0; i < (int)(sizeof names / sizeof *names); i++) {
-        o[O_RANGE_NAME + i] = PyUnicode_InternFromString(names[i]);
-        if (!o[O_RANGE_NAME + i])
-            return -1;
-    }
     o[O_API] = PyObject_CallFunctionObjArgs(
         o[O_API_TYPE], st->type[T_BODY], st->type[T_CHUNKED_BODY],
         o[O_BODY_ITER], o[O_CHUNKED_BODY_ITER], o[O_RANGE], o[O_CONTENT_RANGE],
@@ -3203,10 +3786,12 @@ static int module_clear(PyObject *module)
     State *st = PyModule_GetState(module);
     int i;
 
+    spare_drop(st);
     for (i = 0; i < T_COUNT; i++)
         Py_CLEAR(st->type[i]);
     clear_fields(st->object, O_COUNT);
     clear_fields(st->method, METHOD_COUNT);
+    clear_fields(st->item, ITEM_COUNT);
     clear_fields(st->cache, CACHE_SIZE);
     return 0;
 }

@@ -718,6 +718,108 @@ static void test_pull(void)
     sent(ANSWER_0);
 }
 
+/* ---- A source that sends by itself ---- */
+
+typedef struct pusher {
+    ptrdiff_t results[4];
+    uint64_t left[4]; /* what it was called with */
+    unsigned flags[4];
+    int calls;
+} pusher;
+
+static ptrdiff_t push(void *ctx, uint64_t left, unsigned flags)
+{
+    pusher *p = ctx;
+    CHECK(p->calls < 4);
+    CHECK_INT(w.sends, 1); /* the head is out */
+    p->left[p->calls] = left;
+    p->flags[p->calls] = flags;
+    return p->results[p->calls++];
+}
+
+static pusher pusher_of(ptrdiff_t first, ptrdiff_t second)
+{
+    pusher p;
+    memset(&p, 0, sizeof p);
+    p.results[0] = first;
+    p.results[1] = second;
+    return p;
+}
+
+static void test_push(void)
+{
+    pusher p = pusher_of(3, 2);
+    check_start("push");
+    serve(GET_A GET_A);
+    CHECK_OK(answer(200, degu_body_push(push, &p, 5)));
+    sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+    CHECK_INT(p.calls, 2);
+    CHECK(p.left[0] == 5 && p.left[1] == 2);
+    CHECK(p.flags[0] == DEGU_IO_BEGIN && p.flags[1] == 0);
+    CHECK(degu_conn_is_open(&conn));
+    CHECK_OK(degu_read_request(&conn, &request));
+
+    check_start("push: a step for each DEGU_STEP_BYTES");
+    p = pusher_of(DEGU_STEP_BYTES, 1);
+    serve(GET_A);
+    CHECK_OK(answer(200, degu_body_push(push, &p, DEGU_STEP_BYTES + 1)));
+    CHECK(p.flags[0] == DEGU_IO_BEGIN && p.flags[1] == DEGU_IO_BEGIN);
+
+    check_start("push of nothing");
+    p = pusher_of(0, 0);
+    serve(GET_A);
+    CHECK_OK(answer(200, degu_body_push(push, &p, 0)));
+    sent(ANSWER_0);
+    CHECK_INT(p.calls, 0);
+
+    check_start("push where there must be no body");
+    serve(GET_A);
+    CHECK_ERR(answer(204, degu_body_push(push, &p, 5)), DEGU_E_NO_CONTENT);
+    CHECK_INT(p.calls, 0);
+    CHECK_INT(w.sends, 0);
+}
+
+static void test_bad_pushes(void)
+{
+    static const struct {
+        const char *name;
+        ptrdiff_t first, second;
+        degu_err want;
+    } cases[] = {
+        {"push ends at once", 0, 0, DEGU_E_BODY_SHORT},
+        {"push ends early", 3, 0, DEGU_E_BODY_SHORT},
+        {"push sends too much", 6, 0, DEGU_E_BODY_LONG},
+        {"push sends too much later", 3, 3, DEGU_E_BODY_LONG},
+        {"push fails", DEGU_E_SOURCE, 0, DEGU_E_SOURCE},
+        {"push is cut", 3, DEGU_E_RESET, DEGU_E_RESET},
+        {"push takes too long", 3, DEGU_E_TIMEOUT, DEGU_E_TIMEOUT},
+    };
+    size_t i;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pusher p = pusher_of(cases[i].first, cases[i].second);
+        check_start(cases[i].name);
+        serve(GET_A GET_A);
+        CHECK_ERR(answer(200, degu_body_push(push, &p, 5)), cases[i].want);
+        CHECK(degu_conn_has_sent(&conn) && !degu_conn_is_open(&conn));
+        CHECK_OK(degu_send_error(&conn, DEGU_E_HANDLER));
+        CHECK_INT(w.sends, 1);
+        CHECK_ERR(degu_read_request(&conn, &request), DEGU_E_FINISHED);
+    }
+}
+
+/* Who reads no more may have answered already (RFC 9112 9.5). */
+static void test_push_answered_early(void)
+{
+    pusher p = pusher_of(3, DEGU_E_RESET);
+    check_start("push: early answer");
+    start(DEGU_CLIENT, ANSWER_0_CLOSE);
+    CHECK_ERR(degu_send_request(&conn, DEGU_PUT, degu_string("/"), NULL, 0,
+                                degu_body_push(push, &p, 5)),
+              DEGU_E_RESET);
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_INT(response.status, 200);
+}
+
 /* Nothing has left: the peer may get another answer. */
 static void fails_before(source s, uint64_t length, degu_err want)
 {
@@ -1325,6 +1427,45 @@ static void test_again_between(void)
 
 /* ---- Nothing unasked (rule 15) ---- */
 
+/* What a request would meet, asked beforehand. */
+static void test_check(void)
+{
+    check_start("check: nothing is in the way");
+    start(DEGU_CLIENT, ANSWER_0 ANSWER_0);
+    w.cut = strlen(ANSWER_0);
+    w.gated = true;
+    CHECK_OK(degu_conn_check(&conn));
+    CHECK_OK(degu_conn_check(&conn));
+    CHECK_INT(w.sends, 0);
+
+    check_start("check: out of turn");
+    CHECK_OK(ask(DEGU_GET, "/"));
+    CHECK_ERR(degu_conn_check(&conn), DEGU_E_ORDER);
+    fetch("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(degu_conn_check(&conn), DEGU_E_ORDER);
+    CHECK(body_is("hello"));
+    serve(GET_A);
+    CHECK_ERR(degu_conn_check(&conn), DEGU_E_ORDER);
+
+    check_start("check: bytes that nobody asked for");
+    fetch(ANSWER_0 "x");
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(degu_conn_check(&conn), DEGU_E_UNASKED);
+    CHECK_ERR(ask(DEGU_GET, "/"), DEGU_E_UNASKED);
+
+    check_start("check: the other end has closed");
+    fetch(ANSWER_0);
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(degu_conn_check(&conn), DEGU_E_CLOSED);
+    CHECK(!degu_conn_is_open(&conn));
+
+    check_start("check: no message may follow");
+    fetch(ANSWER_0_CLOSE);
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(degu_conn_check(&conn), DEGU_E_FINISHED);
+}
+
 static void test_unasked(void)
 {
     check_start("bytes before the first request");
@@ -1769,6 +1910,9 @@ int main(void)
     test_no_content();
     test_bad_arguments();
     test_pull();
+    test_push();
+    test_bad_pushes();
+    test_push_answered_early();
     test_bad_sources();
     test_bad_client_sources();
     test_closed_behind_interim();
@@ -1792,6 +1936,7 @@ int main(void)
     test_again();
     test_again_between();
     test_unasked();
+    test_check();
     test_error_answers();
     test_error_answer_places();
     test_answer_after_bad_body();

@@ -106,6 +106,7 @@ struct fixture {
     int inside;   /* handlers that wait at the gate */
     int greeted;
     int closed;
+    int refusals;
     int shortages;
     degu_err why; /* of the last on_close */
     int gate[2];  /* a byte lets one handler through */
@@ -224,6 +225,15 @@ static void on_close(degu_session *session, degu_err why)
     CHECK(session->data == f);
     __atomic_store_n(&f->why, why, __ATOMIC_SEQ_CST);
     add(&f->closed, 1);
+}
+
+static void on_refuse(const degu_address *peer, void *user, void *worker)
+{
+    struct fixture *f = user;
+
+    CHECK(peer->family == DEGU_IPV4 && peer->port != 0);
+    CHECK(worker == &f->threads[0]);
+    add(&f->refusals, 1);
 }
 
 static void on_shortage(void *user, void *worker)
@@ -1108,6 +1118,159 @@ static void test_socket_deadlines(void)
     CHECK(sock.fd == -1);
 }
 
+/* ---- Files ---- */
+
+enum { FILE_SIZE = 3000000 };
+
+/* What stands at a place of the file. */
+static char byte_at(size_t pos)
+{
+    return (char)(pos % 251 + pos / 251 % 5);
+}
+
+/* The file, without a name, at its start. */
+static int make_file(void)
+{
+    static char block[FILE_SIZE];
+    char path[300];
+    size_t i;
+    int fd;
+
+    for (i = 0; i < FILE_SIZE; i++)
+        block[i] = byte_at(i);
+    snprintf(path, sizeof path, "%s/file-XXXXXX", scratch);
+    fd = mkstemp(path);
+    CHECK(fd >= 0 && unlink(path) == 0);
+    CHECK(write(fd, block, sizeof block) == sizeof block);
+    CHECK(lseek(fd, 0, SEEK_SET) == 0);
+    return fd;
+}
+
+struct reading {
+    int fd;
+    size_t total;
+    size_t wrong;
+};
+
+/* The other end of a connection through which the file comes. */
+static void *compare(void *ctx)
+{
+    struct reading *r = ctx;
+    char got[10000];
+    ssize_t n, i;
+
+    while ((n = read(r->fd, got, sizeof got)) > 0)
+        for (i = 0; i < n; i++)
+            r->wrong += got[i] != byte_at(r->total++);
+    return NULL;
+}
+
+/* proc: one that the kernel cannot send by itself. */
+static void test_send_file(bool proc)
+{
+    const int file = proc ? open("/proc/self/environ", O_RDONLY) : make_file();
+    struct reading reading;
+    uint64_t sent = 0;
+    pthread_t thread;
+    degu_socket sock;
+    ptrdiff_t n;
+    int pair[2];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(degu_socket_init(&sock, pair[0], PATIENCE) == DEGU_OK);
+    memset(&reading, 0, sizeof reading);
+    reading.fd = pair[1];
+    CHECK(pthread_create(&thread, NULL, compare, &reading) == 0);
+    do {
+        n = degu_socket_send_file(&sock, file, FILE_SIZE - sent,
+                                  DEGU_IO_BEGIN);
+        sent += n > 0 ? (uint64_t)n : 0;
+    } while (n > 0 && sent < FILE_SIZE);
+    CHECK((fcntl(sock.fd, F_GETFL) & O_NONBLOCK) == 0);
+    CHECK(n == 0 || sent == FILE_SIZE);
+    CHECK(degu_socket_send_file(&sock, file, 1, DEGU_IO_BEGIN) == 0);
+    CHECK((uint64_t)lseek(file, 0, SEEK_CUR) == sent);
+    degu_socket_close(&sock);
+    pthread_join(thread, NULL);
+    CHECK(reading.total == sent && (proc || sent == FILE_SIZE));
+    CHECK(proc || reading.wrong == 0);
+    close(file);
+    close(pair[1]);
+}
+
+static void test_send_file_errors(void)
+{
+    const int file = make_file();
+    degu_socket sock;
+    int pair[2];
+    ptrdiff_t n;
+    degu_time begin;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(degu_socket_init(&sock, pair[0], 200) == DEGU_OK);
+    CHECK(degu_socket_send_file(&sock, -1, 1, DEGU_IO_BEGIN) < 0);
+    do
+        n = degu_socket_send_file(&sock, file, FILE_SIZE,
+                                  DEGU_IO_BEGIN | DEGU_IO_NOWAIT);
+    while (n > 0);
+    CHECK(n == DEGU_E_AGAIN);
+    begin = degu_now();
+    CHECK(degu_socket_send_file(&sock, file, FILE_SIZE, DEGU_IO_BEGIN) ==
+          DEGU_E_TIMEOUT);
+    CHECK(degu_now() - begin >= 190 && degu_now() - begin < 1000);
+    close(pair[1]);
+    /* SIGPIPE would end this program. */
+    CHECK(degu_socket_send_file(&sock, file, FILE_SIZE, DEGU_IO_BEGIN) ==
+          DEGU_E_RESET);
+    CHECK(sock.sys_errno == EPIPE);
+    degu_socket_close(&sock);
+    close(file);
+}
+
+static degu_err handle_file(degu_session *session, const degu_request *request)
+{
+    degu_file file;
+    degu_err err;
+
+    file.socket = session->socket;
+    file.fd = make_file();
+    if (degu_is(request->path, "/short"))
+        CHECK(lseek(file.fd, 6, SEEK_SET) == 6);
+    err = degu_send_response(session->conn, 200, degu_string("OK"), NULL, 0,
+                             degu_body_file(&file, FILE_SIZE));
+    close(file.fd);
+    return err;
+}
+
+static void test_file_body(const char *address)
+{
+    static char got[2 * FILE_SIZE + 1000];
+    size_t total, head, close_len, wrong = 0, i;
+    struct fixture f;
+    int fd;
+
+    prepare(&f, 4);
+    f.config.handler = handle_file;
+    launch(&f, address, 1);
+    fd = dial(f.address);
+    put(fd, "GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close"
+            "\r\n\r\n");
+    total = get_all(fd, got, sizeof got);
+    head = strlen("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n");
+    close_len = strlen("connection: close\r\n");
+    CHECK(total == 2 * (head + FILE_SIZE) + close_len);
+    for (i = 0; i < FILE_SIZE; i++)
+        wrong += got[head + i] != byte_at(i) ||
+                 got[total - FILE_SIZE + i] != byte_at(i);
+    CHECK(wrong == 0);
+    close(fd);
+    fd = dial(f.address);
+    put(fd, "GET /short HTTP/1.1\r\n\r\n");
+    CHECK(get_all(fd, got, sizeof got) == head + FILE_SIZE - 6);
+    close(fd);
+    finish(&f);
+}
+
 /* ---- Many connections ---- */
 
 static void test_busy(void)
@@ -1117,6 +1280,7 @@ static void test_busy(void)
     int fds[2], extra[40], i, before;
 
     prepare(&f, 2);
+    f.config.on_refuse = on_refuse;
     launch(&f, "127.0.0.1:0", 1);
     before = count_fds();
     for (i = 0; i < 2; i++) {
@@ -1139,7 +1303,9 @@ static void test_busy(void)
     close(fds[1]);
     CHECK(fds_return_to(before));
     EXPECT_HELLO(&f);
+    CHECK(reaches(&f.refusals, 40));
     finish(&f);
+    CHECK(f.refusals == 40);
 }
 
 static void test_emfile(void)
@@ -1971,6 +2137,11 @@ int main(void)
     test_slow_handler();
     test_fast_drip(1);
     test_fast_drip(3);
+    test_send_file(false);
+    test_send_file(true);
+    test_send_file_errors();
+    test_file_body("127.0.0.1:0");
+    test_file_body("@");
     test_busy();
     test_emfile();
     test_half_heard();

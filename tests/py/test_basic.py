@@ -16,6 +16,7 @@ import pytest
 
 from degu import ADDRESS_CONSTANTS, IPv4_LOOPBACK, IPv6_LOOPBACK
 from degu.base import (
+    DEFAULT_BODIES,
     Body,
     BodyIter,
     ChunkedBody,
@@ -397,7 +398,8 @@ def test_request_object():
         Request('GET', '/', {}, None, (), [], None)
     session = Session(('::1', 1, 0, 0), (1, 2, 3))
     assert repr(session) == "Session(('::1', 1, 0, 0), (1, 2, 3))"
-    assert (session.requests, session.store, session.closed) == (0, {}, False)
+    assert (session.requests, session.closed) == (0, False)
+    assert session == {'client': ('::1', 1, 0, 0)}
     for cls in (Request, Session, Body, ChunkedBody, BodyIter, Connection):
         with pytest.raises(TypeError):
             cls.__new__(cls)
@@ -409,6 +411,7 @@ def test_request_object():
 def test_server_options():
     server = Server(IPv4_LOOPBACK, example)
     assert server.options == {
+        'bodies': DEFAULT_BODIES,
         'timeout': 15,
         'max_connections': 25,
         'max_requests_per_connection': 100,
@@ -424,6 +427,7 @@ def test_server_options():
         {'max_connections': True},
         {'max_connections': 0},
         {'max_requests': -1},
+        {'bodies': None},
         {'foo': 1},
     ):
         with pytest.raises((TypeError, ValueError)):
@@ -527,7 +531,8 @@ def test_client_errors():
             ('GET', b'/', {}, None),
             ('GET', '/', [], None),
             ('PUT', '/', {}, 'text'),
-            ('GET', '/', {}),
+            ('GET',),
+            ('GET', '/', {}, None, None),
         ):
             with pytest.raises(TypeError):
                 conn.request(*args)

@@ -427,18 +427,18 @@ def test_on_connect():
         assert len(calls) == 1
 
 
-def boom(*unused):
+def boom(session, sock):
     raise RuntimeError('boom')
 
 
-def leave(*unused):
+def leave(session, sock):
     raise SystemExit
 
 
 @pytest.mark.parametrize('handler', [
     lambda session, sock: False, lambda session, sock: None,
     lambda session, sock: 1, lambda session, sock: 'yes',
-    lambda session, sock: [True], boom, leave, lambda: True])
+    lambda session, sock: [True], boom, leave])
 def test_on_connect_refuses(handler, caplog):
     """Only True itself accepts; the peer gets no answer (D2)."""
     app = App()

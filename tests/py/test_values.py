@@ -244,7 +244,7 @@ def test_session():
     assert one.address == ('127.0.0.1', 80)
     assert one.credentials is None
     assert (one.requests, one.closed, one.message) == (0, False, None)
-    assert one.store == {} and one.store is one.store
+    assert one == {'client': ('127.0.0.1', 80)} and one.store is one
     assert repr(one) == "Session(('127.0.0.1', 80))"
     assert str(one) == "('127.0.0.1', 80)"
     two = Session(b'', (1, 2, 3), 7)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Forms of apps that earlier versions had, and nothing else.
+
+A server asks once, when it is made, what its app looks like; what it then
+calls for each request is the app itself if it has the newest form,
+``app(session, request, api)``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from degu._degu import Body, ChunkedBody
+from degu._values import API, BodyIter, ChunkedBodyIter, encode_chunk
+
+Handler = Callable[[Any, Any, Any], Any]
+OnConnect = Callable[[Any, Any], Any]
+
+
+def _signature(function: Callable[..., Any]) -> Any:
+    """Its inspect.Signature, or None if there is none to be had."""
+    import inspect  # costs a part of the time that a server needs to start
+
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Can it be called with this number of positional arguments?  What has no
+    signature is taken for the newest form."""
+    signature = _signature(function)
+    if signature is None:
+        return count == 3
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def settle_app(app: Any) -> Handler:
+    """What is called with (session, request, api) for *app*, which takes these
+    three or the request alone.
+
+    Found out by the signature, never by calling.  Raises TypeError for
+    anything else.
+    """
+    if not callable(app):
+        raise TypeError(f'app: not callable: {app!r}')
+    if _takes(app, 3):
+        return app  # type: ignore[no-any-return]
+    if not _takes(app, 1):
+        raise TypeError(
+            'app: must take (session, request, api), or the request alone; '
+            f'got {app!r}'
+        )
+    return lambda session, request, api: app(request)
+
+
+def settle_on_connect(on_connect: Any) -> OnConnect | None:
+    """What is called with (session, sock) for an app's *on_connect*, whose
+    parameters tell their order by their names; None for None.
+
+    It decides who gets in, so nothing is guessed: TypeError if neither
+    parameter is named ``session`` or ``sock``, leading underscores aside.
+    """
+    if on_connect is None:
+        return None
+    if not callable(on_connect):
+        raise TypeError(f'app.on_connect: not callable: {on_connect!r}')
+    match _names(on_connect):
+        case ('session', other) if other != 'session':
+            return on_connect  # type: ignore[no-any-return]
+        case (other, 'sock') if other != 'sock':
+            return on_connect  # type: ignore[no-any-return]
+        case ('sock', _) | (_, 'session'):
+            return lambda session, sock: on_connect(sock, session)
+    raise TypeError(
+        'app.on_connect: must take (session, sock) or (sock, session), under '
+        f'these names; got {on_connect!r}'
+    )
+
+
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of its two positional parameters; () if it has not two."""
+    signature = _signature(function)
+    if signature is None or not _takes(function, 2):
+        return ()
+    return tuple(
+        p.name.lstrip('_') for p in signature.parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    )[:2]
+
+
+# ------------------------------------------------------- the option "bodies"
+
+def check_bodies(bodies: Any) -> None:
+    """Raises TypeError unless it has the four wrapper classes by name."""
+    for name in ('Body', 'BodyIter', 'ChunkedBody', 'ChunkedBodyIter'):
+        if not callable(getattr(bodies, name, None)):
+            raise TypeError(f'bodies: has no callable {name}: {bodies!r}')
+
+
+class _InputFile:
+    """A request's body as the file that a wrapper class reads.
+
+    Chunks come out as they stand on the wire, for a class that knows them.
+    """
+
+    def __init__(self, body: Body | ChunkedBody) -> None:
+        self._parts = self._read(body)
+        self._part = b''
+
+    def __repr__(self) -> str:
+        return '<reader>'
+
+    @staticmethod
+    def _read(body: Body | ChunkedBody) -> Iterator[bytes]:
+        if isinstance(body, Body):
+            yield from body
+        else:
+            for chunk in body:
+                yield encode_chunk(chunk)
+
+    def _take(self, size: int) -> bytes:
+        """Up to *size* bytes, of one part; b'' at the end."""
+        if not self._part:
+            self._part = next(self._parts, b'')
+        (data, self._part) = (self._part[:size], self._part[size:])
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._take(len(buffer))
+        buffer[:len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        parts = []
+        while size:
+            data = self._take(size if size > 0 else 1048576)
+            if not data:
+                break
+            parts.append(data)
+            size -= len(data) if size > 0 else 0
+        return b''.join(parts)
+
+    def readline(self, size: int = -1) -> bytes:
+        line = b''
+        while size < 0 or len(line) < size:
+            data = self._take(1)
+            line += data
+            if data in (b'', b'\n'):
+                break
+        return line
+
+
+_OWN = (Body, ChunkedBody, BodyIter, ChunkedBodyIter)
+
+
+def _unwrap(bodies: Any, body: Any) -> Any:
+    """What the server can send, for an instance of a foreign wrapper class."""
+    if isinstance(body, _OWN) or not isinstance(
+        body, tuple(cls for cls in (
+            bodies.Body, bodies.BodyIter,
+            bodies.ChunkedBody, bodies.ChunkedBodyIter,
+        ) if isinstance(cls, type))
+    ):
+        return body
+    source: Any = body
+    length = getattr(source, 'content_length', None)
+    if length is None:
+        return ChunkedBodyIter(source)
+    return BodyIter(source, length)
+
+
+def use_bodies(app: Handler, bodies: Any) -> Handler:
+    """The app with wrapper classes of the user's own (the server's option
+    *bodies*): it gets them as its third argument, its requests' bodies are
+    wrapped with them, and it may answer with instances of them."""
+
+    def wrapped(session: Any, request: Any, api: API) -> Any:
+        body = request.body
+        if isinstance(body, Body):
+            request['body'] = bodies.Body(
+                _InputFile(body), body.content_length
+            )
+        elif isinstance(body, ChunkedBody):
+            request['body'] = bodies.ChunkedBody(_InputFile(body))
+        response = app(session, request, bodies)
+        if not isinstance(response, tuple) or len(response) != 4:
+            return response
+        return (*response[:3], _unwrap(bodies, response[3]))
+
+    return wrapped
+
+
+# ------------------------------------------------- functions of degu.base
+
+def build_uri(path: list[str], query: str | None) -> str:
+    """The URI of these path parts and this query, `''` being none.
+
+    Nothing is checked here; what is sent is.
+    """
+    uri = '/' + '/'.join(path)
+    return f'{uri}?{query}' if query else uri
+
+
+def make_output_from_input(body: Any) -> Any:
+    """*body* itself, of a request or a response: it can be sent as it is.
+
+    Raises TypeError unless it is a `Body`, a `ChunkedBody` or None.
+    """
+    if body is None or isinstance(body, (Body, ChunkedBody)):
+        return body
+    raise TypeError(
+        'input_body: need a Body, a ChunkedBody or None; '
+        f'got a {type(body)!r}: {body!r}'
+    )

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Servers in processes of their own.
+
+The child builds the app, makes the server and tells its address; whatever
+happens to it before that is raised in the parent.  It ends when its parent
+does, and takes the file of an AF_UNIX address with it.
+"""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from degu._address import Address
+from degu.server import Server
+
+# A process that does not heed SIGTERM for so many seconds is killed.
+_PATIENCE = 5
+
+BuildFunc = Callable[..., Any] | None
+
+
+class ChildError(Exception):
+    """The cause of an exception that a server's process has raised: where it
+    was raised there."""
+
+    def __str__(self) -> str:
+        return f'\n\n{self.args[0]}'
+
+
+# -------------------------------------------------------------- in the child
+
+
+def _portable(exception: BaseException) -> Exception:
+    """The exception, or one of the same text if it cannot be pickled or would
+    end the parent too."""
+    if isinstance(exception, Exception):
+        try:
+            pickle.loads(pickle.dumps(exception))
+        except Exception:
+            pass
+        else:
+            return exception
+    return RuntimeError(
+        'the server process ended: '
+        f'{type(exception).__name__}: {exception}'
+    )
+
+
+def _build(
+    address: Address,
+    build_func: BuildFunc,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Server:
+    if build_func is not None:
+        return Server(address, build_func(*args), **options)
+    if len(args) != 1:
+        raise TypeError(
+            'build_func: None means that the app itself is the one argument '
+            f'behind it; got {len(args)}'
+        )
+    return Server(address, args[0], **options)
+
+
+def _watch_parent(server: Server) -> None:
+    """Ends this process when its parent has gone without a word."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    server.remove_file()
+    os._exit(0)
+
+
+def _serve(server: Server) -> None:
+    def end(number: int, frame: Any) -> None:
+        server.remove_file()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_watch_parent, args=(server,), daemon=True).start()
+    server.serve_forever()
+
+
+def _run(
+    pipe: Any,
+    address: Address,
+    build_func: BuildFunc,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> None:
+    # Ctrl-C at the prompt is meant for the parent, and so are its handlers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        server = _build(address, build_func, args, options)
+    except BaseException as exception:
+        pipe.send((_portable(exception), traceback.format_exc()))
+        pipe.close()
+        return
+    pipe.send(server.address)
+    pipe.close()
+    _serve(server)
+
+
+# ------------------------------------------------------------- in the parent
+
+
+def _receive(pipe: Any, process: BaseProcess) -> Any:
+    """The child's message; EOFError if it ended without one."""
+    while process.exitcode is None:
+        # The sentinel may have been inherited by another child, which then
+        # keeps it from telling the end of this one: so it is not all.
+        if multiprocessing.connection.wait([pipe, process.sentinel], 1):
+            break
+    if not pipe.poll():
+        raise EOFError
+    return pipe.recv()
+
+
+def _end(process: BaseProcess) -> None:
+    """Ends a child, if it runs."""
+    if process.pid is None:
+        return
+    process.terminate()
+    process.join(_PATIENCE)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+
+
+def launch(
+    method: str | None,
+    address: Address,
+    build_func: BuildFunc,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> tuple[BaseProcess, Address]:
+    """A process with a server that is ready, and the address it is bound to.
+
+    *method* is how to start it, None for the platform's way.
+    """
+    context: Any = multiprocessing.get_context(method)
+    (ours, theirs) = context.Pipe(duplex=False)
+    process: BaseProcess = context.Process(
+        target=_run,
+        args=(theirs, address, build_func, args, options),
+        daemon=True,
+    )
+    with ours:
+        try:
+            try:
+                process.start()
+            finally:
+                theirs.close()
+            message = _receive(ours, process)
+        except EOFError:
+            _end(process)
+            raise RuntimeError(
+                'the server process ended before it was ready, '
+                f'exit code {process.exitcode}'
+            ) from None
+        except BaseException:
+            _end(process)
+            raise
+    if isinstance(message, tuple) and isinstance(message[0], Exception):
+        _end(process)
+        raise message[0] from ChildError(message[1])
+    bound: Address = message
+    return (process, bound)
+
+
+def start_server(
+    address: Address,
+    build_func: BuildFunc,
+    *build_args: Any,
+    **options: Any,
+) -> tuple[BaseProcess, Address]:
+    """Starts a `Server` in a process of its own: (process, address).
+
+    The app is what ``build_func(*build_args)`` returns in that process; with
+    None as *build_func* it is the one argument behind it.  *options* are the
+    server's.  `address` is the one it is bound to, fit for a `Client`.
+
+    The process is a daemon; ``process.terminate()`` ends the server, and the
+    end of this process does.  It is forked, so it shares this process's open
+    files.  What building the server raises there is raised here; RuntimeError
+    if the process ends before it is ready.
+    """
+    return launch('fork', address, build_func, build_args, options)
+
+
+class ServerProcess:
+    """A `Server` in a process of its own, ready when the constructor returns,
+    which ends when this object does.  Not for pickling."""
+
+    process: BaseProcess
+    address: Address
+
+    def _start(
+        self,
+        method: str | None,
+        address: Address,
+        build_func: BuildFunc,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> None:
+        self._pid = os.getpid()
+        (self.process, self.address) = launch(
+            method, address, build_func, args, options
+        )
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f'cannot pickle {type(self).__name__!r} object')
+
+    def __del__(self) -> None:
+        self.terminate()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.terminate()
+
+    def terminate(self) -> None:
+        """Ends the process; may be called again.  Does nothing in a forked
+        copy of the process that made it."""
+        if getattr(self, '_pid', None) != os.getpid():
+            return
+        process = getattr(self, 'process', None)
+        if process is not None:
+            _end(process)
+
+
+class EmbeddedServer(ServerProcess):
+    """A `Server` in a process of its own, which `multiprocessing` starts in
+    the platform's way.
+
+    The app is what ``build_func(*build_args)`` returns in that process: so
+    this process needs nothing that only the app needs.  *options* are the
+    server's.  The constructor raises what building the server has raised
+    there, and RuntimeError if the process ends before it is ready.
+
+    Attributes: `process`, the multiprocessing.Process; `address`, the one the
+    server is bound to; `build_func`, `build_args`, `options` as given.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        build_func: BuildFunc,
+        *build_args: Any,
+        **options: Any,
+    ) -> None:
+        self.build_func = build_func
+        self.build_args = build_args
+        self.options = options
+        self._start(None, address, build_func, build_args, options)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""A reverse proxy (RFC 9110 3.7: gateway)."""
+
+import logging
+from typing import Any
+
+from degu.base import API, Connection, DeguError, Request, Response, Session
+from degu.client import Client, exchange_kept
+
+__all__ = ('ProxyApp',)
+
+log = logging.getLogger('degu.applib')
+
+# What is between two ends only (RFC 9110 7.6.1), besides what the library keeps
+# for itself; trailers are not handed on, so neither is what tells of them.
+_HOP_BY_HOP = frozenset((
+    'proxy-authenticate',
+    'proxy-authorization',
+    'te',
+    'trailer',
+    'upgrade',
+))
+
+
+def _end_to_end(headers: dict[str, Any]) -> dict[str, Any]:
+    if _HOP_BY_HOP.isdisjoint(headers):
+        return headers
+    return {
+        name: value for (name, value) in headers.items()
+        if name not in _HOP_BY_HOP
+    }
+
+
+class ProxyApp:
+    """Hands requests on to the server that *client* connects to, and its
+    responses back.
+
+    Bodies pass through as they come, chunks with their boundaries and their
+    extensions; nothing is held.  What is left of the path is asked for, below
+    the mount.  The client's own headers (host, authorization) win over those
+    of the request.
+
+    Each session has a connection of its own to the server, under the *key* of
+    the session, which is opened when it is needed; see `Client.request()` for
+    when a request is sent once more.  A server that cannot be reached or does
+    not answer properly is a 502, one that takes too long for a head a 504; if
+    it breaks off inside a body, the response breaks off too, as the other end
+    can see.  Each of these is logged.
+
+    Raises TypeError.
+    """
+
+    def __init__(self, client: Any, key: str = 'conn') -> None:
+        if not callable(getattr(client, 'connect', None)):
+            raise TypeError(
+                f'client: need a Client; got a {type(client)!r}: {client!r}'
+            )
+        if type(key) is not str:
+            raise TypeError(f'key: need a str; got a {type(key)!r}: {key!r}')
+        self.client: Client = client
+        self.key = key
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}({self.client!r}, {self.key!r})'
+
+    def __call__(self, session: Session, request: Request, api: API) -> Any:
+        for (name, value, cls) in (
+            ('session', session, Session), ('request', request, Request)
+        ):
+            if type(value) is not cls:
+                raise TypeError(
+                    f'{name}: need a {cls!r}; got a {type(value)!r}: {value!r}'
+                )
+        try:
+            response = self._exchange(session, request)
+        except (DeguError, OSError) as error:
+            if session.blames_request(error):
+                raise
+            log.warning(
+                '%s: %s %s: %r',
+                self, request.method, request.uri, error,
+            )
+            if isinstance(error, TimeoutError):
+                return (504, 'Gateway Timeout', {}, None)
+            return (502, 'Bad Gateway', {}, None)
+        return response._replace(headers=_end_to_end(response.headers))
+
+    def _exchange(self, session: Session, request: Request) -> Response:
+        conn = session.pop(self.key, None)
+        if conn is not None and type(conn) is not Connection:
+            raise TypeError(
+                f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
+            )
+        (conn, response) = exchange_kept(
+            self.client,
+            conn,
+            request.method,
+            request.build_proxy_uri(),
+            _end_to_end(request.headers),
+            request.body,
+        )
+        if type(conn) is not Connection:
+            raise TypeError(
+                f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
+            )
+        session[self.key] = conn
+        return response
