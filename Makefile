@@ -16,8 +16,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 DEMO_PACKAGES = gcc libc6-dev curl python3 python3-dev
 TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang gcc-multilib g++-multilib \
     musl-tools pkg-config python3-pytest python3-hypothesis \
-    python3-setuptools python3-wheel
-BENCH_PACKAGES = $(DEMO_PACKAGES) strace
+    python3-setuptools python3-wheel python3-flask wget nginx-light
+BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
 FORMAT_PACKAGES = clang-format
 
@@ -28,7 +28,7 @@ SOURCES = degu.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
     tests/bench/*.c tests/c/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test bench size install uninstall clean \
+.PHONY: all help extension demo test bench cost size install uninstall clean \
     format lint demo-packages test-packages bench-packages lint-packages \
     format-packages
 
@@ -51,6 +51,9 @@ test: test-packages ## everything that can be wrong, in about ten minutes
 
 bench: bench-packages extension $(BENCH) ## round trips against the raw limit, parser, system calls
 	$(PYTHON) tests/bench/bench.py build
+
+cost: bench-packages extension ## instructions that a Python server spends on a request
+	$(PYTHON) tests/bench/instructions.py
 
 size: bench-packages | build ## of the source, of a program that only parses, of the structs
 	@CC='$(CC)' $(PYTHON) tests/bench/size.py build
@@ -86,7 +89,7 @@ clean: ## remove what was built
 format: format-packages ## clang-format over the C files, on request only
 	clang-format -i $(SOURCES)
 
-lint: lint-packages ## clang-tidy, cppcheck, gcc -fanalyzer, mypy, rules of the house
+lint: lint-packages extension ## clang-tidy, cppcheck, gcc -fanalyzer, mypy, rules of the house
 	@$(PYTHON) tests/lint.py
 
 # What a command needs and Debian has: installed by root, named for others.

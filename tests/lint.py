@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """Static analysis, and those rules of the house that a program can check.
 
-Uses gcc -fanalyzer, clang-tidy, cppcheck, mypy --strict and ruff as far as they
-are there, and says which are not.  `make lint` installs those that Debian 12
-has; ruff is not among them.  With --rules only the rules, which are quick.
+Uses gcc -fanalyzer, clang-tidy, cppcheck, mypy --strict, stubtest and ruff as
+far as they are there, and says which are not.  `make lint` installs those that
+Debian 12 has; ruff is not among them.  With --rules only the rules, which are
+quick.
 """
 
 import os
@@ -131,6 +132,12 @@ def tool(name, command, **options):
         problem(name + ' failed')
 
 
+def mypy_is_old():
+    found = re.search(r' (\d+)\.(\d+)', subprocess.run(
+        ['mypy', '--version'], text=True, stdout=subprocess.PIPE).stdout)
+    return (int(found[1]), int(found[2])) < (1, 5)
+
+
 def analyse(tmp):
     source = tmp + '/degu.c'
     with open(source, 'w') as file:
@@ -150,6 +157,10 @@ def analyse(tmp):
         '--force', '--max-configs=4', 'degu.h'])
     tool('mypy --strict', ['mypy', '--strict', 'py/degu'],
          env=dict(os.environ, MYPYPATH=ROOT + '/py'))
+    # Debian 12's takes classes of the standard library for variables of ours.
+    tool('stubtest', ['stubtest', 'degu._degu' if mypy_is_old() else 'degu'],
+         env=dict(os.environ, PYTHONPATH=ROOT + '/py',
+                  MYPYPATH=ROOT + '/py'))
     tool('ruff', ['ruff', 'check', 'py', 'tests', 'doc', 'setup.py'])
 
 

@@ -2,15 +2,15 @@
 """The contract between a server, its middleware and its apps, as a check.
 
 `Validator` is for tests: it stands between a server and an app and refuses
-what either of them must not do, with a sentence about what was wrong.  It is
-at least as strict as the server, so that what it lets through is sent; but
-what a file or an iterator holds shows only when it is read.
+what either of them must not do, with a sentence about what was wrong: wrong
+types, and what does not fit together.  Which bytes may stand in a header and
+what the limits are, the server says when it sends; what a file or an iterator
+holds shows when it is read.
 
 The server that is meant is `degu.server`, by RFC 9110 and 9112; but only what
 the forms of an app are is imported, and the classes are those of *api*.
 """
 
-import re
 from typing import Any
 
 from degu._earlier import settle_app, settle_on_connect
@@ -30,14 +30,6 @@ _ITEMS = ('method', 'uri', 'script', 'path', 'query', 'headers', 'body')
 
 _BYTES = (bytes, bytearray, memoryview)
 
-# Tokens, those of header names in lower case (RFC 9110 5.6.2); a field value
-# without blanks around it (5.5); a reason (RFC 9112 4) or the value of a chunk
-# extension.
-_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
-_NAME = re.compile(r"[0-9a-z!#$%&'*+.^_`|~-]{1,64}")
-_VALUE = re.compile(r'([!-~]([\t -~]*[!-~])?)?')
-_TEXT = re.compile(r'[\t -~]*')
-
 _FRAMING = ('content-length', 'transfer-encoding')
 
 # Header values that may be an instance of this class of the api.
@@ -50,14 +42,6 @@ _NO_REQUEST = (
     'connection', 'keep-alive', 'proxy-connection', 'expect', 'content-range'
 )
 _NO_RESPONSE = ('keep-alive', 'proxy-connection', 'expect', 'range', 'host')
-
-# The server's limits.  It needs two header lines for itself, which with the
-# start of the first line and all their ends have at most 70 bytes.
-_LENGTH_MAX = 9999999999999999
-_LINES_MAX = 64 - 2
-_HEAD_MAX = 32768 - 70
-_CHUNK_MAX = 16777216
-_EXTENSION_MAX = 4096 - 13
 
 
 def _bad(label: str, rule: str, value: Any) -> ValueError:
@@ -82,13 +66,6 @@ def _get(label: str, thing: Any, name: str) -> Any:
 def _same(label: str, value: Any, wanted: Any) -> None:
     if value is not wanted and value != wanted:
         raise _bad(label, f'must be {wanted!r}', value)
-
-
-def _pair(label: str, value: Any) -> Any:
-    _need(label, value, tuple)
-    if len(value) != 2:
-        raise TypeError(f'{label}: need a 2-tuple; got {value!r}')
-    return value
 
 
 def _nbytes(label: str, data: Any) -> int:
@@ -125,24 +102,18 @@ def _check_session(session: Any) -> None:
 # ---------------------------------------------------------------------- headers
 
 
-def _check_text(label: str, value: Any) -> None:
-    _need(label, value, str)
-    if not _VALUE.fullmatch(value):
-        raise _bad(label, 'need visible ASCII, blanks only inside', value)
-
-
 def _check_value(label: str, name: str, value: Any, api: Any) -> None:
     if name == 'content-length':
         _need(label, value, int)
-        if not 0 <= value <= _LENGTH_MAX:
-            raise _bad(label, f'need 0 <= length <= {_LENGTH_MAX}', value)
+        if value < 0:
+            raise _bad(label, 'must be >= 0', value)
     elif name == 'set-cookie' and type(value) is list:
         for (index, item) in enumerate(value):
-            _check_text(f'{label}[{index}]', item)
+            _need(f'{label}[{index}]', item, str)
     elif name in _RANGES and type(value) is not str:
         _need(label, value, _get('api', api, _RANGES[name]), str)
     else:
-        _check_text(label, value)
+        _need(label, value, str)
         # The letters' case is free, and the server hands it on as it came.
         if name == 'transfer-encoding' and value.lower() != 'chunked':
             raise _bad(label, "must be 'chunked'", value)
@@ -154,9 +125,8 @@ def _check_headers(
     _need(label, headers, dict)
     for (name, value) in headers.items():
         _need(f'{label}: a header name', name, str)
-        if not _NAME.fullmatch(name):
-            rule = 'a header name is a token in lower case, of 1 to 64 bytes'
-            raise _bad(label, rule, name)
+        if name != name.casefold():
+            raise _bad(label, 'header names are in lower case', name)
         if name in barred:
             raise ValueError(f'{label}: {name!r} must not be here')
         _check_value(f'{label}[{name!r}]', name, value, api)
@@ -244,65 +214,6 @@ def _check_consumed(body: Any, response: Any) -> None:
 # --------------------------------------------------------------------- response
 
 
-def _check_size(reason: str, headers: dict[str, Any]) -> None:
-    lines = [
-        f'{name}: {item}\r\n'
-        for (name, value) in headers.items()
-        if name not in _FRAMING and name != 'connection'
-        for item in (value if type(value) is list else [value])
-    ]
-    if len(lines) > _LINES_MAX:
-        raise _bad('response[2]', f'at most {_LINES_MAX} lines', len(lines))
-    size = len(reason) + sum(map(len, lines))
-    if size > _HEAD_MAX:
-        raise _bad('response', f'at most {_HEAD_MAX} bytes of headers', size)
-
-
-def _check_extension(label: str, extension: Any) -> None:
-    (key, value) = _pair(label, extension)
-    _need(f'{label}[0]', key, str)
-    _need(f'{label}[1]', value, str, type(None))
-    text = value or ''
-    # Each of these takes a backslash when it is sent.
-    size = len(key + text) + text.count('"') + text.count('\\')
-    if not _TOKEN.fullmatch(key) or not _TEXT.fullmatch(text):
-        raise _bad(label, 'need a token, and None or ASCII text', extension)
-    if size > _EXTENSION_MAX:
-        raise _bad(label, f'at most {_EXTENSION_MAX} bytes', size)
-
-
-def _check_chunks(label: str, source: Any) -> None:
-    sizes = []
-    for (index, chunk) in enumerate(source):
-        at = f'{label}[{index}]'
-        (extension, data) = _pair(at, chunk)
-        if extension is not None:
-            _check_extension(f'{at}[0]', extension)
-        sizes.append(_nbytes(f'{at}[1]', data))
-        if sizes[-1] > _CHUNK_MAX:
-            raise _bad(f'{at}[1]', f'at most {_CHUNK_MAX} bytes', sizes[-1])
-    if sizes.count(0) != 1 or sizes[-1] != 0:
-        rule = 'the last chunk, and only that, must be of size 0'
-        raise _bad(label, rule, sizes)
-
-
-def _check_source(body: Any, chunked: bool) -> None:
-    """Only lists are looked into: looking would use up an iterator."""
-    label = 'response[3].source'
-    source = _get('response[3]', body, 'source')
-    if type(source) not in (list, tuple):
-        return
-    if chunked:
-        _check_chunks(label, source)
-        return
-    total = sum(
-        _nbytes(f'{label}[{index}]', item) for index, item in enumerate(source)
-    )
-    if total != body.content_length:
-        rule = f'need {body.content_length} bytes, its content_length'
-        raise _bad(label, rule, total)
-
-
 def _check_response_body(headers: dict[str, Any], body: Any, api: Any) -> None:
     label = 'response[3]'
     kind = type(body)
@@ -325,9 +236,7 @@ def _check_response_body(headers: dict[str, Any], body: Any, api: Any) -> None:
     if kind in _BYTES:
         return
     _same(f'{label}.state', _get(label, body, 'state'), _READY)
-    if kind in kinds[1::2]:
-        _check_source(body, chunked)
-    else:
+    if kind not in kinds[1::2]:
         _same(f'{label}.chunked', _get(label, body, 'chunked'), chunked)
 
 
@@ -362,12 +271,9 @@ def _check_response(response: Any, method: str, api: Any) -> None:
     if not 200 <= status <= 599:
         raise _bad('response[0]', 'need 200 <= status <= 599', status)
     _need('response[1]', reason, str)
-    if not _TEXT.fullmatch(reason):
-        raise _bad('response[1]', 'need printable ASCII', reason)
     _check_headers('response[2]', headers, api, _NO_RESPONSE)
     connection = headers.get('connection', 'close')
     _same("response[2]['connection']", connection, 'close')
-    _check_size(reason, headers)
     if method == 'HEAD' or status in (204, 304):
         _check_no_body(status, method == 'HEAD', headers, body)
     else:

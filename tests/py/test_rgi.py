@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from degu.base import API, Request, Response, Session, api
+from degu.base import (
+    API,
+    Request,
+    Response,
+    Session,
+    TruncatedError,
+    api,
+)
 from degu.client import Client
 from degu.rgi import REQUEST_METHODS, Validator
 from peers import App, Running, answers, dial, everything, talk
@@ -123,10 +130,6 @@ class Text(str):
 
 
 class Dict(dict):
-    pass
-
-
-class Pair(tuple):
     pass
 
 
@@ -532,8 +535,6 @@ BAD_RESPONSES = [
         -1, 0, 99, 100, 101, 103, 199, 600, 1000, 2**70)],
     *[(wrong(reason=reason), TypeError, 'response[1]') for reason in (
         None, b'OK', 5, Text('OK'))],
-    *[(wrong(reason=reason), ValueError, 'response[1]') for reason in (
-        'a\r\nb: c', 'a\n', '\0', '\x7f', 'é', '\ud800')],
     # headers that this way round have no place
     *[(wrong(headers={name: 'x'}), ValueError, name) for name in (
         'keep-alive', 'proxy-connection', 'expect', 'range', 'host')],
@@ -542,14 +543,6 @@ BAD_RESPONSES = [
       for value in ('keep-alive', 'Close', 'close, x', '')],
     (wrong(headers={'set-cookie': ('a', 'b')}), TypeError, 'set-cookie'),
     (wrong(headers={'set-cookie': ['a', 5]}), TypeError, "set-cookie'][1]"),
-    (wrong(headers={'set-cookie': ['a', 'b\r\n']}), ValueError,
-     "set-cookie'][1]"),
-    # limits (D8)
-    (wrong(headers={'x-{}'.format(n): '' for n in range(63)}), ValueError,
-     '63'),
-    (wrong(headers={'set-cookie': [''] * 63}), ValueError, '63'),
-    (wrong(headers={'x': 'x' * 32768}), ValueError, 'bytes'),
-    (wrong(reason='x' * 32768), ValueError, 'bytes'),
     # headers and body
     *[(wrong(headers=headers), ValueError, 'response[3]')
       for headers in ({'content-length': 5}, {'content-length': 0},
@@ -581,29 +574,6 @@ BAD_RESPONSES = [
         io.BytesIO(b'hello'), type('Bytes', (bytes,), {})(b'hello'),
         type('Body', (Body,), {})())],
     (wrong(body=memoryview(b'0123')[::2]), ValueError, 'contiguous'),
-    # lists of pieces and of chunks
-    *[(wrong(body=BodyIter(5, 0, source)), error, 'source')
-      for (source, error) in [
-          ([], ValueError), ([b'hell'], ValueError), ([b'hello!'], ValueError),
-          (['hello'], TypeError), ([b'hello', None], TypeError),
-          ((5,), TypeError), ([memoryview(b'0123456789')[::2]], ValueError)]],
-    *[(wrong(body=ChunkedBodyIter(0, source)), error, 'source')
-      for (source, error) in [
-          ([], ValueError), ([(None, b'x')], ValueError),
-          ([(None, b''), (None, b'')], ValueError),
-          ([(None, b''), (None, b'x')], ValueError),
-          ([b''], TypeError), ([[None, b'']], TypeError),
-          ([(None, b'', None)], TypeError), ([(None, '')], TypeError),
-          ([(None, None)], TypeError), ([Pair((None, b''))], TypeError),
-          ([(b'', None)], TypeError), ([('k=v', b'')], TypeError),
-          ([(['k', 'v'], b'')], TypeError), ([(('k',), b'')], TypeError),
-          ([((b'k', 'v'), b'')], TypeError), ([((None, 'v'), b'')], TypeError),
-          ([(('k', b'v'), b'')], TypeError), ([(('', 'v'), b'')], ValueError),
-          ([(('k k', 'v'), b'')], ValueError),
-          ([(('k', 'v\r\n'), b'')], ValueError),
-          ([(('k', 'é'), b'')], ValueError),
-          ([(('k', '"' * 2042), b'')], ValueError),
-          ([(None, bytes(16777217)), (None, b'')], ValueError)]],
     # no content
     *[(wrong(status=status, body=body), TypeError, str(status))
       for status in (204, 304)
@@ -657,17 +627,13 @@ BAD_HEADERS = [
     *[({name: 'x'}, TypeError, 'name') for name in (
         None, 5, b'x', Text('x'), ('x',))],
     *[({name: 'x'}, ValueError, repr(name)) for name in (
-        '', 'X', 'Content-Type', 'xY', 'a b', 'a:', 'a\r\n', 'é', 'ß', 'ﬃ',
-        'a\0', '(', 'x' * 65)],
+        'X', 'Content-Type', 'xY', 'ß', 'ﬃ')],
     *[({'x': value}, TypeError, "['x']") for value in (
         None, 5, b'x', True, ['x'], Text('x'), Range(), ContentRange())],
-    *[({'x': value}, ValueError, repr(value)) for value in (
-        ' x', 'x ', '\tx', ' ', 'a\rb', 'a\nb', 'a\r\nb: c', '\0', '\x7f',
-        '\x80', 'é', '\ud800')],
     *[({'content-length': value}, TypeError, 'content-length') for value in (
         '5', 5.0, True, None, b'5')],
     *[({'content-length': value}, ValueError, str(value)) for value in (
-        -1, MOST + 1, 2**70)],
+        -1, -2**70)],
     *[({'transfer-encoding': value}, TypeError, 'transfer-encoding')
       for value in (None, True, b'chunked', ['chunked'])],
     *[({'transfer-encoding': value}, ValueError, repr(value)) for value in (
@@ -912,28 +878,6 @@ def test_served_on_connect():
     assert app.calls == 1
 
 
-def test_served_at_the_limits():
-    """D8: at the most that is let through, the server needs all its room."""
-    app = App()
-    lines = {'x-{}'.format(n): '' for n in range(61)}
-    room = 32768 - 70 - sum(map(len, lines)) - 4 * len(lines)
-    full = {**lines, 'x': 'v' * (room - len('OK' + 'x: \r\n'))}
-    with Running(Validator(app)) as running:
-        for (method, headers, extra, expected) in [
-                (b'HEAD', {'content-length': MOST}, '', 200),
-                (b'HEAD', {'content-length': MOST}, 'v', 500),
-                (b'GET', {}, '', 200)]:
-            app.answer = (200, 'OK', {**full, **headers, 'x': full['x'] +
-                                      extra}, None)
-            data = talk(running.address, method + b' / HTTP/1.1\r\n' + LAST)
-            (found,) = answers(data, method.decode())
-            assert found.status == expected
-            if expected == 200:
-                assert len(found.headers) == 64
-            if len(headers) == 1 and expected == 200:
-                assert data.index(b'\r\n\r\n') + 4 == 32768
-
-
 # --------------------------------------------------------- whatever is returned
 
 TOKEN = string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~"
@@ -984,13 +928,15 @@ bodies = st.one_of(
         lambda pair: memoryview(pair[0])[::pair[1]]),
     data.map(lambda data: api.Body(io.BytesIO(data), len(data))),
     data.map(lambda data: api.BodyIter(iter([data]), len(data))),
-    st.tuples(st.lists(data | anything, max_size=3), st.integers(0, 99)).map(
-        lambda pair: api.BodyIter(*pair)),
     st.lists(data, max_size=3).map(
         lambda parts: api.BodyIter(parts, len(b''.join(parts)))),
     whole.map(lambda chunks: api.ChunkedBody(io.BytesIO(encoded(chunks)))),
     whole.map(lambda chunks: api.ChunkedBodyIter(iter(chunks))),
-    chunks.map(api.ChunkedBodyIter), whole.map(api.ChunkedBodyIter))
+    whole.map(api.ChunkedBodyIter))
+bad_sources = st.one_of(
+    st.tuples(st.lists(data | anything, max_size=3), st.integers(0, 99)).map(
+        lambda pair: api.BodyIter(*pair)),
+    chunks.map(api.ChunkedBodyIter))
 lines = st.dictionaries(
     st.text(TOKEN, min_size=1, max_size=64).filter(
         lambda name: name not in known),
@@ -1003,13 +949,15 @@ likely = st.tuples(
     reasons, st.builds(lambda one, two: {**one, **two}, lines, framings),
     bodies)
 unlikely = st.one_of(
-    st.tuples(statuses, reasons, headers, bodies),
+    st.tuples(statuses, reasons, headers, bodies | bad_sources),
     st.builds(Response, statuses, reasons, headers, bodies),
     st.tuples(statuses | anything, st.text(max_size=3) | anything,
               headers | anything, bodies | anything),
     st.lists(anything, max_size=5).map(tuple), anything)
+# If it gets through, is it sure to be sent?
 responses = st.integers(0, 3).flatmap(
-    lambda number: likely if number else unlikely)
+    lambda number: st.tuples(st.just(True), likely) if number
+    else st.tuples(st.just(False), unlikely))
 
 
 class Judge:
@@ -1032,19 +980,27 @@ class Judge:
 
 
 def test_whatever_is_returned():
-    """It raises TypeError or ValueError, or the server sends the response."""
+    """It raises TypeError or ValueError, or the server sends the response; if
+    bytes stand where they may not, or a source has not what it promised, that
+    shows only then."""
     judge = Judge()
 
-    @given(response=responses, method=st.sampled_from(['GET', 'HEAD', 'PUT']))
-    def check(response, method):
+    @given(one=responses, method=st.sampled_from(['GET', 'HEAD', 'PUT']))
+    def check(one, method):
+        (sure, response) = one
         judge.app.answer = response
         conn = Client(running.address).connect()
-        found = conn.request(method, '/', {}, None)
-        content(found.body)
-        conn.close()
+        try:
+            found = conn.request(method, '/', {}, None)
+            content(found.body)
+        except TruncatedError:
+            assert not sure
+            return
+        finally:
+            conn.close()
         if judge.refused:
             assert found[:2] == (299, 'Refused')
-        else:
+        elif sure or found.status != 500:
             assert found[:2] == response[:2]
 
     with Running(judge) as running:
