@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""The extension; all else stands in pyproject.toml."""
+"""The extension, and the version, which degu.h has; all else stands in
+pyproject.toml."""
 
+import re
 from glob import glob
 
 from setuptools import Extension, setup
 
+with open('degu.h') as header:
+    VERSION = re.search(
+        r'^#define DEGU_VERSION_STRING "(.+)"$', header.read(), re.M
+    )[1]
+
 setup(
+    version=VERSION,
     ext_modules=[
         Extension(
             'degu._degu',

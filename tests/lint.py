@@ -108,8 +108,6 @@ def versions():
         'degu.h, first line':
             re.search(r'version (\S+)', read('degu.h').split('\n')[0])[1],
         'degu.h, numbers': numbers,
-        'pyproject.toml':
-            re.search(r'^version = "(.*)"', read('pyproject.toml'), re.M)[1],
         'CHANGELOG.md':
             re.search(r'^## (\d\S*)', read('CHANGELOG.md'), re.M)[1],
     }

@@ -8,6 +8,7 @@ of in `degu.base`, ready-made apps in `degu.applib`, a checking one in
 
 TYPE_CHECKING = False  # typing's, which costs time to import
 if TYPE_CHECKING:
+    from degu._degu import version as __version__
     from degu._process import EmbeddedServer, start_server
 
 __all__ = (
@@ -20,8 +21,6 @@ __all__ = (
     'start_server',
 )
 
-__version__ = '0.1.0'
-
 IPv6_LOOPBACK = ('::1', 0, 0, 0)
 IPv6_ANY = ('::', 0, 0, 0)
 IPv4_LOOPBACK = ('127.0.0.1', 0)
@@ -31,7 +30,11 @@ ADDRESS_CONSTANTS = (IPv6_LOOPBACK, IPv6_ANY, IPv4_LOOPBACK, IPv4_ANY)
 
 
 def __getattr__(name: str) -> object:
-    """What needs multiprocessing is imported when somebody asks for it."""
+    """What takes long to import waits until somebody asks for it."""
+    if name == '__version__':
+        from degu._degu import version
+
+        return version
     if name in ('EmbeddedServer', 'start_server'):
         from degu import _process
 

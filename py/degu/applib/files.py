@@ -141,6 +141,9 @@ class _Descriptor:
     def __del__(self) -> None:
         os.close(self.fd)
 
+    def __reduce__(self) -> Any:
+        raise TypeError('cannot pickle a file descriptor')
+
 
 # ----------------------------------------------------------- the way to a file
 
@@ -284,6 +287,8 @@ class FilesApp:
     It must be absolute and normalized.  With *listing* directories without an
     index.html show what is in them.  A directory must be readable by the
     server, not just searchable.
+
+    It may be subclassed, and not be pickled.
 
     Raises TypeError, ValueError, and OSError if there is no such directory,
     which is kept open from then on.  May be called by many threads at a time;

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Which public classes may be subclassed, and whose objects may be pickled:
+doc/python says the same."""
+
+import copy
+import importlib
+import inspect
+import io
+import pickle
+import pkgutil
+import socket
+
+import pytest
+
+import degu
+from degu.applib import (
+    AllowedMethods,
+    FilesApp,
+    MethodFilter,
+    ProxyApp,
+    Router,
+    WSGIApp,
+)
+from degu.base import (
+    API,
+    Body,
+    BodyIter,
+    ChunkedBody,
+    ChunkedBodyIter,
+    Connection,
+    ContentRange,
+    DeguError,
+    EmptyPreambleError,
+    ProtocolError,
+    Range,
+    Request,
+    Response,
+    Session,
+    TruncatedError,
+    api,
+)
+from degu.client import Client
+from degu.misc import RequestLogger, TempServer
+from degu.rgi import Validator
+from degu.server import Server
+
+
+def app(session, request, api):
+    return (200, 'OK', {}, b'hello')
+
+
+def make_connection(folder):
+    (ours, theirs) = socket.socketpair()
+    theirs.close()
+    return Connection(ours, None)
+
+
+# class: (how to make one, subclasses, pickles)
+CLASSES = {
+    API: (lambda folder: API(*api), True, True),
+    AllowedMethods: (lambda folder: AllowedMethods('GET'), True, True),
+    Body: (lambda folder: Body(io.BytesIO(b'a'), 1), False, False),
+    BodyIter: (lambda folder: BodyIter([b'a'], 1), False, False),
+    ChunkedBody: (lambda folder: ChunkedBody(io.BytesIO()), False, False),
+    ChunkedBodyIter: (lambda folder: ChunkedBodyIter([]), False, False),
+    Client: (lambda folder: Client(b'x'), True, False),
+    Connection: (make_connection, False, False),
+    ContentRange: (lambda folder: ContentRange(1, 2, 3), False, True),
+    DeguError: (lambda folder: DeguError('a', 'E_NAME', 400, 5), True, True),
+    EmptyPreambleError: (lambda folder: EmptyPreambleError('a'), True, True),
+    degu.EmbeddedServer: (
+        lambda folder: degu.EmbeddedServer(b'', None, app), True, False),
+    FilesApp: (FilesApp, True, False),
+    MethodFilter: (
+        lambda folder: MethodFilter(app, AllowedMethods('GET')), True, True),
+    ProtocolError: (lambda folder: ProtocolError('a'), True, True),
+    ProxyApp: (lambda folder: ProxyApp(Client(b'x')), True, False),
+    Range: (lambda folder: Range(1, 2), False, True),
+    Request: (lambda folder: Request('GET', '/', {}, None, [], [], None),
+              False, False),
+    RequestLogger: (lambda folder: RequestLogger(app), True, True),
+    Response: (lambda folder: Response(200, 'OK', {}, None), True, True),
+    Router: (lambda folder: Router({'a': app}), True, True),
+    Server: (lambda folder: Server(b'', app), True, False),
+    Session: (lambda folder: Session(b'x'), False, False),
+    TempServer: (lambda folder: TempServer(b'', app), True, False),
+    TruncatedError: (lambda folder: TruncatedError('a'), True, True),
+    Validator: (lambda folder: Validator(app), True, True),
+    WSGIApp: (lambda folder: WSGIApp(app), True, True),
+}
+
+
+def end(thing):
+    if isinstance(thing, Connection):
+        thing.close()
+    if isinstance(thing, Server):
+        thing.sock.close()
+
+
+def test_each_public_class_is_here():
+    found = set()
+    for module in pkgutil.walk_packages(degu.__path__, 'degu.'):
+        if '._' not in module.name:
+            names = importlib.import_module(module.name)
+            found |= {getattr(names, name) for name in
+                      getattr(names, '__all__', ())
+                      if inspect.isclass(getattr(names, name))}
+    found |= {getattr(degu, name) for name in degu.__all__
+              if inspect.isclass(getattr(degu, name))}
+    assert found == set(CLASSES)
+
+
+@pytest.mark.parametrize('cls', CLASSES, ids=lambda cls: cls.__name__)
+def test_subclasses(cls):
+    if CLASSES[cls][1]:
+        assert issubclass(type('Derived', (cls,), {}), cls)
+    else:
+        with pytest.raises(TypeError):
+            type('Derived', (cls,), {})
+
+
+@pytest.mark.parametrize('cls', CLASSES, ids=lambda cls: cls.__name__)
+def test_pickles(cls, tmp_path):
+    (make, _, pickles) = CLASSES[cls]
+    thing = make(str(tmp_path))
+    try:
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            if not pickles:
+                with pytest.raises(TypeError):
+                    pickle.dumps(thing, protocol)
+                continue
+            other = pickle.loads(pickle.dumps(thing, protocol))
+            assert type(other) is cls and repr(other) == repr(thing)
+        if pickles:
+            assert repr(copy.copy(thing)) == repr(thing)
+        else:
+            with pytest.raises(TypeError):
+                copy.deepcopy(thing)
+    finally:
+        end(thing)
