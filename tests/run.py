@@ -386,8 +386,8 @@ def package_into(tmp):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp + '/site')
     text = run('it imports', [
-        sys.executable, '-c', 'import degu, degu.applib, degu.client, degu.rgi; '
-        'print(degu.__file__, degu.__version__)'], counted=False, cwd=tmp,
+        sys.executable, '-c',
+        'import degu, degu.applib, degu.client, degu.rgi; print(degu.__file__, degu.__version__)'], counted=False, cwd=tmp,
         PYTHONPATH=tmp + '/site')
     check('from where it should', text.startswith(tmp + '/site/'), text)
 
