@@ -387,7 +387,8 @@ def package_into(tmp):
         archive.extractall(tmp + '/site')
     text = run('it imports', [
         sys.executable, '-c',
-        'import degu, degu.applib, degu.client, degu.rgi; print(degu.__file__, degu.__version__)'], counted=False, cwd=tmp,
+        'import degu, degu.applib, degu.client, degu.rgi; '
+        'print(degu.__file__, degu.__version__)'], counted=False, cwd=tmp,
         PYTHONPATH=tmp + '/site')
     check('from where it should', text.startswith(tmp + '/site/'), text)
 
