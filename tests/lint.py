@@ -41,7 +41,8 @@ def problem(text):
 
 def files():
     for (folder, folders, names) in os.walk(ROOT):
-        folders[:] = sorted(set(folders) - SKIPPED)
+        folders[:] = sorted(name for name in set(folders) - SKIPPED
+                            if not name.endswith('.egg-info'))
         for name in sorted(names):
             if os.path.splitext(name)[1] in TEXT:
                 yield os.path.relpath(os.path.join(folder, name), ROOT)

@@ -277,6 +277,21 @@ def child(code, *args):
             raise
 
 
+def foreign_environment():
+    """For programs that are not ours: nothing that sanitizers preload."""
+    return {name: value for (name, value) in os.environ.items()
+            if name != 'LD_PRELOAD'}
+
+
+def run_program(command, **options):
+    """The subprocess.CompletedProcess of a program that is not ours, what it
+    printed included."""
+    return subprocess.run(command, env=foreign_environment(), timeout=WAIT * 2,
+                          stdin=subprocess.DEVNULL, **{
+                              'stdout': subprocess.PIPE,
+                              'stderr': subprocess.PIPE, **options})
+
+
 def outcome(code, *args):
     """(status, output, errors) of a process that ends by itself."""
     with child(code, *args) as process:

@@ -34,6 +34,7 @@ from peers import (
     everything,
     outcome,
     receive_head,
+    run_program,
     send_all,
     talk,
     until,
@@ -1175,10 +1176,9 @@ def curl(served):
         base = 'http://127.0.0.1:{}'.format(running.address[1])
 
         def run(path, *args):
-            done = subprocess.run(
+            done = run_program(
                 ['curl', '-q', '--noproxy', '*', '-sS', '--max-time', '20',
-                 '-w', '%{stderr}%{http_code}', *args, base + path],
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                 '-w', '%{stderr}%{http_code}', *args, base + path])
             assert done.returncode == 0, done.stderr
             return (int(done.stderr), done.stdout)
 
@@ -1220,10 +1220,10 @@ def test_curl_continues(curl, folder):
 
 
 def wget(folder, *args):
-    done = subprocess.run(
+    done = run_program(
         ['wget', '--no-config', '--no-proxy', '--no-iri', '--no-hsts', '-nv',
          '--tries=1', '--timeout=20', '--restrict-file-names=nocontrol',
-         *args], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+         *args], cwd=folder, stderr=subprocess.STDOUT)
     return (done.returncode, done.stdout.decode('utf-8', 'replace'))
 
 

@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import urllib.parse
@@ -20,13 +19,13 @@ from degu.applib.wsgi import WSGIApp
 from degu.base import Request, Session, api
 from degu.client import Client
 from peers import (
-    WAIT,
     Running,
     answers,
     dial,
     everything,
     is_bare,
     receive_head,
+    run_program,
     talk,
     until,
 )
@@ -1006,9 +1005,8 @@ def test_flask_and_curl(served):
     with tempfile.NamedTemporaryFile() as file:
         file.write(b'z' * 2000000)
         file.flush()
-        done = subprocess.run(
+        done = run_program(
             ['curl', '-sSf', '-F', 'file=@{};filename=z'.format(file.name),
-             'http://{}:{}/upload'.format(*served)],
-            capture_output=True, timeout=WAIT)
+             'http://{}:{}/upload'.format(*served)])
     assert (done.returncode, done.stdout, done.stderr) == \
         (0, b'z 2000000', b'')
