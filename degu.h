@@ -242,7 +242,8 @@ DEGU_API bool degu_is(degu_str a, const char *text);
     X(E_PATH_ESCAPE, -18, 400, "%00, %2f or %5c in the path")                 \
     X(E_STATUS, -19, 400, "the status is not three digits from 100 to 599")   \
     X(E_REASON, -20, 400, "a byte that may not stand in a reason")            \
-    X(E_NAME, -21, 400, "a field name that is empty or not a token")          \
+    X(E_NAME, -21, 400,                                                       \
+      "a field name that is empty or not a token (to be sent: in lower case)") \
     X(E_VALUE, -22, 400, "a byte that may not stand in a field value")        \
     X(E_FOLDED, -23, 400, "a field line that begins with a blank")            \
     X(E_COLON, -24, 400, "no colon directly behind the field name")           \

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """The HTTP client."""
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -25,6 +26,15 @@ def _check_header(name: str, value: Any) -> None:
         )
 
 
+def _check_name(name: str) -> None:
+    if not name or name != name.lower():
+        raise ValueError(f'not a header name in lower case: {name!r}')
+    if name in ('content-length', 'transfer-encoding'):
+        raise ValueError(
+            f'{name!r} belongs to a request with a body, not to a client'
+        )
+
+
 def _check_headers(headers: Any) -> dict[str, str]:
     """A copy of a client's own headers."""
     if type(headers) is not dict:
@@ -36,15 +46,7 @@ def _check_headers(headers: Any) -> dict[str, str]:
             raise TypeError(
                 f'headers: need str names and values; got {name!r}: {value!r}'
             )
-        if not name or name != name.lower():
-            raise ValueError(
-                f'headers: not a header name in lower case: {name!r}'
-            )
-        if name in ('content-length', 'transfer-encoding'):
-            raise ValueError(
-                f'headers: {name!r} belongs to a request with a body, '
-                'not to a client'
-            )
+        _check_name(name)
     return dict(headers)
 
 
@@ -184,8 +186,7 @@ class Client:
         longer if *value* is None."""
         if type(key) is not str:
             raise TypeError(f'key: need a str; got a {type(key)!r}: {key!r}')
-        if not key or key != key.lower():
-            raise ValueError(f'key: not a header name in lower case: {key!r}')
+        _check_name(key)
         _check_header(key, value)
         headers = dict(self.base_headers or ())
         headers.pop(key, None)
@@ -244,8 +245,7 @@ class Client:
         methods the ConnectionError is raised.  Raises what `connect()` and
         `Connection.request()` do.
         """
-        conn = getattr(self._kept, 'conn', None)
-        self._kept.conn = None
+        conn = self._take_kept()
         try:
             (conn, response) = exchange_kept(
                 self, conn, method, uri, headers, body
@@ -253,7 +253,15 @@ class Client:
         finally:
             if conn is not None and not conn.closed:
                 self._kept.conn = conn
+                self._kept.pid = os.getpid()
         return response
+
+    def _take_kept(self) -> Connection | None:
+        """The calling thread's connection, if this is not a forked copy of
+        the process that uses it."""
+        kept = self._kept.__dict__
+        conn: Connection | None = kept.pop('conn', None)
+        return conn if kept.get('pid') == os.getpid() else None
 
     def get(
         self, uri: str, headers: dict[str, Any] | None = None
@@ -293,7 +301,6 @@ class Client:
 
     def close(self) -> None:
         """Closes the connection that is kept for the calling thread."""
-        conn = getattr(self._kept, 'conn', None)
-        self._kept.conn = None
+        conn = self._take_kept()
         if conn is not None:
             conn.close()

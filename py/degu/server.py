@@ -220,6 +220,8 @@ class Server:
         """Serves until `shutdown()` or, in the main thread, Ctrl-C."""
         if self._loop is not None:
             raise RuntimeError('the server is serving already')
+        if self.sock.fileno() < 0:
+            raise RuntimeError('the server has ended: make another one')
         loop = self._loop = Loop(
             self.sock.fileno(),
             self._handler,

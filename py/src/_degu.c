@@ -2046,6 +2046,12 @@ static int output_open(State *st, Output *out, Reader *to, PyObject *object)
     if (type == st->object[O_BODY_ITER] ||
         type == st->object[O_CHUNKED_BODY_ITER])
         return open_iter(st, out, object);
+    if (!PyBytes_CheckExact(object) && !PyByteArray_CheckExact(object) &&
+        !PyMemoryView_Check(object))
+        return need_type("body",
+                         "bytes, bytearray, memoryview, a Body, BodyIter, "
+                         "ChunkedBody or ChunkedBodyIter, or None",
+                         object);
     if (output_view(out, "body", object))
         return -1;
     out->body = degu_body_bytes(out->view.buf, (size_t)out->view.len);
@@ -3082,7 +3088,7 @@ static int unpack_response(PyObject *response, long *status, degu_str *reason,
         return need_type("status", "an int", number);
     *status = PyLong_AsLong(number);
     if (*status < 100 || *status > 599) {
-        PyErr_Format(PyExc_ValueError, "need 100 <= status <= 599; got %R",
+        PyErr_Format(PyExc_ValueError, "need 200 <= status <= 599; got %R",
                      number);
         return -1;
     }

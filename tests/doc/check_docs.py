@@ -10,8 +10,9 @@ What is checked:
 - every public function and type has its declaration, the header's, in a block
   of doc/c-api.md that begins with ```h;
 - every public macro and enumerator is named there, every limit with its
-  default in the table, and every name that a Python module exports in
-  doc/python-api.md;
+  default in the table;
+- every name that a module of the Python package exports stands as code in the
+  text of a page in doc/python, whose index leads to each of them;
 - a name with our prefix exists, in all documents;
 - the inputs in doc/errors.md give the errors they are listed for, and the page
   is not stale;
@@ -37,7 +38,8 @@ CC = shlex.split(os.environ.get('CC', 'cc'))
 FLAGS = ['-O1', '-Wall', '-Wextra', '-Werror', '-I' + ROOT, '-pthread']
 API = 'doc/c-api.md'
 ERRORS = 'doc/errors.md'
-PYTHON = 'doc/python-api.md'
+PYTHON = 'doc/python'
+PACKAGE = 'py/degu'
 NAME = re.compile(r'\b(?:degu|DEGU)_\w+')
 
 
@@ -147,10 +149,19 @@ class Header:
 
 # --------------------------------------------------------------- documents
 
+def below(folder, suffix):
+    """The files of this suffix in a folder and the folders in it."""
+    found = []
+    for (where, folders, names) in os.walk(os.path.join(ROOT, folder)):
+        folders.sort()
+        found += [os.path.relpath(os.path.join(where, name), ROOT)
+                  for name in sorted(names) if name.endswith(suffix)]
+    return found
+
+
 def documents():
     names = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md']
-    names += ['doc/' + name for name in sorted(os.listdir(ROOT + '/doc'))
-              if name.endswith('.md')]
+    names += below('doc', '.md')
     return [name for name in names if os.path.exists(ROOT + '/' + name)]
 
 
@@ -253,18 +264,41 @@ def check_names(header, name):
         check(good, name, 'degu.h has no ' + word)
 
 
+def explained(text):
+    """The words that stand in headings and as code in the text of a page."""
+    text = without_blocks(text)
+    parts = re.findall(r'^#+ (.*)$', text, re.M)
+    parts += re.findall(r'`([^`\n]+)`', text)
+    return set(re.findall(r'\w+', ' '.join(parts)))
+
+
+def exported(name):
+    """The names that a module has in __all__."""
+    found = []
+    for node in ast.parse(read(name)).body:
+        if isinstance(node, ast.Assign) and (
+                getattr(node.targets[0], 'id', None) == '__all__'):
+            found += ast.literal_eval(node.value)
+    return found
+
+
 def check_python_names():
-    """What a module of the package exports is named in its page."""
-    words = set(re.findall(r'\w+', read(PYTHON)))
-    for name in sorted(os.listdir(ROOT + '/py/degu')):
-        if not name.endswith('.py') or re.match(r'_(?!_init)', name):
+    pages = below(PYTHON, '.md')
+    words = set().union(*(explained(read(page)) for page in pages))
+    names = 0
+    for module in below(PACKAGE, '.py'):
+        if re.match(r'_(?!_init)', os.path.basename(module)):
             continue
-        for node in ast.parse(read('py/degu/' + name)).body:
-            if isinstance(node, ast.Assign) and (
-                    getattr(node.targets[0], 'id', None) == '__all__'):
-                for public in ast.literal_eval(node.value):
-                    check(public in words, PYTHON, '{} of {} is not '
-                          'explained'.format(public, name))
+        for public in exported(module):
+            names += 1
+            check(public in words, PYTHON, '{} of {} is not explained'.format(
+                public, module))
+    check(names > 50, PACKAGE, '{} names'.format(names))
+    index = read(PYTHON + '/index.md')
+    for page in pages:
+        base = os.path.basename(page)
+        check(base == 'index.md' or '](' + base + ')' in index, PYTHON,
+              'the index does not lead to ' + page)
 
 
 # ---------------------------------------------------------------- programs
@@ -489,7 +523,7 @@ Every outcome there is, in the order of the list `DEGU_ERRORS` in `degu.h`,
 from which this page is made. The numbers are permanent. In C the names begin
 with `DEGU_`; `degu_err_name()`, `degu_strerror()` and `degu_err_status()` give
 name, sentence and status of a number. In Python they are `code`, the text and
-`status` of an exception ([Python API](python-api.md#exceptions)).
+`status` of an exception ([Python](python/base.md#exceptions)).
 
 *Status* is what a server answers with when a peer causes the error, or when a
 handler does; 0 means that nothing is answered. The same error on output means

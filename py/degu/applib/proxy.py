@@ -42,10 +42,13 @@ class ProxyApp:
 
     Each session has a connection of its own to the server, under the *key* of
     the session, which is opened when it is needed; see `Client.request()` for
-    when a request is sent once more.  A server that cannot be reached or does
-    not answer properly is a 502, one that takes too long for a head a 504; if
-    it breaks off inside a body, the response breaks off too, as the other end
-    can see.  Each of these is logged.
+    when a request is sent once more.  Proxies that share sessions, below one
+    `Router`, had better have different keys: a connection is only used by the
+    proxy that made it, so with one key they close each other's.
+
+    A server that cannot be reached or does not answer properly is a 502, one
+    that takes too long for a head a 504; if it breaks off inside a body, the
+    response breaks off too, as the other end can see.  Each of these is logged.
 
     Raises TypeError.
     """
@@ -86,14 +89,9 @@ class ProxyApp:
         return response._replace(headers=_end_to_end(response.headers))
 
     def _exchange(self, session: Session, request: Request) -> Response:
-        conn = session.pop(self.key, None)
-        if conn is not None and type(conn) is not Connection:
-            raise TypeError(
-                f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
-            )
         (conn, response) = exchange_kept(
             self.client,
-            conn,
+            self._take_kept(session),
             request.method,
             request.build_proxy_uri(),
             _end_to_end(request.headers),
@@ -104,4 +102,18 @@ class ProxyApp:
                 f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
             )
         session[self.key] = conn
+        session[f'__{self.key}_app'] = self
         return response
+
+    def _take_kept(self, session: Session) -> Connection | None:
+        conn: Any = session.pop(self.key, None)
+        if conn is None:
+            return None
+        if type(conn) is not Connection:
+            raise TypeError(
+                f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
+            )
+        if session.get(f'__{self.key}_app') is self:
+            return conn
+        conn.close()
+        return None

@@ -51,7 +51,7 @@ class MethodFilter:
     an `AllowedMethods`; else it is a 405.  Raises TypeError."""
 
     def __init__(self, app: Any, allowed_methods: AllowedMethods) -> None:
-        if type(allowed_methods) is not AllowedMethods:
+        if not isinstance(allowed_methods, AllowedMethods):
             raise TypeError(
                 'allowed_methods: need an AllowedMethods; '
                 f'got a {type(allowed_methods)!r}: {allowed_methods!r}'
@@ -93,6 +93,11 @@ def _check_map(appmap: Any, depth: int = 1) -> None:
             _check_map(value, depth + 1)
         elif not callable(value):
             raise TypeError(f'appmap[{key!r}]: not callable: {value!r}')
+        elif settle_app(value) is not value:
+            raise TypeError(
+                f'appmap[{key!r}]: must take (session, request, api); '
+                f'got {value!r}'
+            )
 
 
 class Router:
