@@ -925,8 +925,11 @@ DEGU_API ptrdiff_t degu_socket_send(void *sock, const degu_str *pieces,
 #define DEGU_IO_NOWAIT 8u /* degu_socket_send: DEGU_E_AGAIN, do not wait */
 /* Sends up to left bytes of the file fd, from its position on, which moves:
    within the kernel where that can be done (Linux; a regular file), else
-   through a buffer.  Returns how many, 0 at the end of the file, or an error
-   as degu_socket_send(); DEGU_E_SOURCE if the file cannot be read. */
+   through a buffer.  Within the kernel, bytes of the file that are changed
+   before they have reached the other end may reach it changed, and the socket
+   is O_NONBLOCK for that moment to all who share it.  Returns how many, 0 at
+   the end of the file, or an error as degu_socket_send(); DEGU_E_SOURCE if the
+   file cannot be read. */
 DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
                                          uint64_t left, unsigned flags);
 /* An open file as a body: length bytes from its position on, for a connection
@@ -5139,7 +5142,7 @@ DEGU_API ptrdiff_t degu_socket_send(void *ctx, const degu_str *pieces,
 
 #if defined(__linux__)
 /* sendfile() knows no MSG_NOSIGNAL: SIGPIPE is held back, and taken away again
-   if it came from here. */
+   if it came from here, be it that part was sent before. */
 DEGU_PRIV ssize_t degu_priv_sendfile(int to, int from, size_t len)
 {
     const struct timespec none = {0, 0};
@@ -5154,7 +5157,8 @@ DEGU_PRIV ssize_t degu_priv_sendfile(int to, int from, size_t len)
         return -1;
     n = sendfile(to, from, NULL, len);
     number = errno;
-    if (n < 0 && number == EPIPE && !sigismember(&pending, SIGPIPE))
+    if ((n < 0 ? number == EPIPE : DEGU_PRIV_CAST(size_t, n) < len) &&
+        !sigismember(&pending, SIGPIPE))
         while (sigtimedwait(&broken, NULL, &none) < 0 && errno == EINTR)
             continue;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -5182,26 +5186,39 @@ DEGU_PRIV ssize_t degu_priv_send_within(degu_socket *sock, int fd, size_t len)
 }
 #endif
 
-/* Through a buffer; the file's position ends behind what was sent. */
+/* Through a buffer; the file's position ends behind what was sent.  What cannot
+   be put back, into a pipe, is sent to its end, or lost with the connection. */
 DEGU_PRIV ptrdiff_t degu_priv_send_through(degu_socket *sock, int fd,
                                            size_t len, unsigned flags)
 {
     char space[8192];
     degu_str piece;
-    ptrdiff_t sent;
+    ptrdiff_t sent = 0;
     ssize_t n;
 
     do
         n = read(fd, space, DEGU_PRIV_MIN(len, sizeof space));
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && errno == EINTR && !sock->signals);
+    if (n < 0 && errno == EINTR)
+        return DEGU_E_INTERRUPTED;
     if (n <= 0)
         return n ? DEGU_E_SOURCE : 0;
     piece = degu_bytes(space, DEGU_PRIV_CAST(size_t, n));
-    sent = degu_socket_send(sock, &piece, 1, flags);
-    if (sent != n &&
-        lseek(fd, (sent > 0 ? sent : 0) - n, SEEK_CUR) == (off_t)-1)
-        return DEGU_E_SOURCE;
-    return sent;
+    while (piece.len) {
+        sent = degu_socket_send(sock, &piece, 1, flags);
+        if (sent <= 0)
+            break;
+        piece.ptr += sent;
+        piece.len -= DEGU_PRIV_CAST(size_t, sent);
+    }
+    if (piece.len &&
+        lseek(fd, -DEGU_PRIV_CAST(off_t, piece.len), SEEK_CUR) < 0) {
+        if (sent == DEGU_E_AGAIN || sent == DEGU_E_INTERRUPTED)
+            return DEGU_E_SOURCE;
+        return sent;
+    }
+    n -= DEGU_PRIV_CAST(ssize_t, piece.len);
+    return n ? n : sent;
 }
 
 DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,

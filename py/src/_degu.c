@@ -36,9 +36,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,7 +136,10 @@ static PyObject *cached_text(State *st, degu_str text)
 
     if (text.len < 2 || text.len > 32)
         return new_text(text.ptr, text.len);
-    memcpy(&mix, text.ptr, text.len < 8 ? text.len : 8);
+    if (text.len < 8)
+        memcpy(&mix, text.ptr, text.len);
+    else
+        memcpy(&mix, text.ptr, 8); /* one load */
     mix = mix * UINT64_C(0x9e3779b97f4a7c15) ^
           text.len * UINT64_C(0xc2b2ae3d27d4eb4f) ^
           (uint64_t)(unsigned char)text.ptr[text.len - 1] << 50;
@@ -1762,6 +1767,7 @@ typedef struct Output {
     degu_extension extension;
     bool has_view;
     bool pulled; /* the source has been asked */
+    int fd;      /* our own, of a file that the kernel sends, or -1 */
 } Output;
 
 static int output_view(Output *out, const char *name, PyObject *object)
@@ -1976,14 +1982,10 @@ static ptrdiff_t push_file(void *ctx, uint64_t left, unsigned flags)
     Reader *to = out->to;
     PyThreadState *thread;
     ptrdiff_t n = DEGU_E_INTERRUPTED;
-    int fd;
 
     while (n == DEGU_E_INTERRUPTED && may_wait(to)) {
-        fd = PyObject_AsFileDescriptor(out->from->source);
-        if (fd < 0)
-            return hold_exception(to, DEGU_E_SOURCE);
         thread = PyEval_SaveThread();
-        n = degu_socket_send_file(to->socket, fd, left, flags);
+        n = degu_socket_send_file(to->socket, out->fd, left, flags);
         PyEval_RestoreThread(thread);
         to->known = 0;
         flags &= ~DEGU_IO_BEGIN;
@@ -1995,28 +1997,51 @@ static ptrdiff_t push_file(void *ctx, uint64_t left, unsigned flags)
     return n;
 }
 
-/* A body that is a large part of a file, on its way to a plain socket. */
-static int is_for_kernel(const Output *out, const Body *b)
+/* A descriptor of our own if body is a large part of a regular file, on its way
+   to a plain socket: the file's own may be closed meanwhile by another thread,
+   and its number become another file's.  -1 if it is not, or none is to be had;
+   -2 with an exception. */
+static int open_for_kernel(const Output *out, const Body *b)
 {
+    struct stat about;
+    int fd, plain;
+
     if (b->reader->kind != FROM || b->framing != DEGU_LENGTH ||
         b->length < DEGU_STEP_BYTES || !out->to->socket)
-        return 0;
-    return is_plain_file(b->reader->st, b->reader->source);
+        return -1;
+    plain = is_plain_file(b->reader->st, b->reader->source);
+    if (plain <= 0)
+        return plain - 1;
+    fd = PyObject_AsFileDescriptor(b->reader->source);
+    if (fd < 0)
+        return -2;
+    if (fstat(fd, &about) || !S_ISREG(about.st_mode))
+        return -1;
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static void close_for_kernel(Output *out)
+{
+    if (out->fd >= 0)
+        close(out->fd);
+    out->fd = -1;
 }
 
 static int open_input(Output *out, Body *b)
 {
-    int within;
-
     if (body_check(b, true))
         return -1;
-    within = is_for_kernel(out, b);
-    if (within < 0 || (b->reader != out->to && reader_enter(b->reader)))
+    out->fd = open_for_kernel(out, b);
+    if (out->fd < -1)
         return -1;
+    if (b->reader != out->to && reader_enter(b->reader)) {
+        close_for_kernel(out);
+        return -1;
+    }
     b->state = STARTED;
     out->from = b->reader;
-    out->body = within ? degu_body_push(push_file, out, b->length)
-                       : degu_body_relay(b->reader->conn);
+    out->body = out->fd >= 0 ? degu_body_push(push_file, out, b->length)
+                             : degu_body_relay(b->reader->conn);
     return 0;
 }
 
@@ -2031,6 +2056,7 @@ static int output_open(State *st, Output *out, Reader *to, PyObject *object)
     out->from = NULL;
     out->source = out->item = NULL;
     out->has_view = out->pulled = false;
+    out->fd = -1;
     if (object == Py_None) {
         out->body = degu_no_body();
         return 0;
@@ -2065,6 +2091,7 @@ static void close_input(Output *out, degu_err err)
     Body *b = (Body *)out->object;
     Reader *r = out->from;
 
+    close_for_kernel(out);
     if (!err) {
         b->rest = 0;
         b->state = CONSUMED;
@@ -2151,15 +2178,17 @@ static PyObject *Body_write_to(PyObject *self, PyObject *file)
 /* Attributes, and a dict of the same.
 
    The attributes are what apps use, so they are members of the struct, which
-   Python reads faster than anything else.  The dict has its seven keys from the
-   start, but a stand-in for each value until somebody asks for one: until
-   request_fill().  Whatever changes the dict ends in request_sync().  One that
-   was never asked for is kept when its Request goes, for the next. */
+   Python reads faster than anything else.  The dict is filled when somebody
+   asks for it, by request_fill(); until then it has one key, as what reads a
+   dict past its methods (json) may take an empty one at its word, and a
+   stand-in for its value.  Whatever changes the dict ends in request_sync().
+   When a Request goes whose dict was not asked for, it is kept for the next. */
 typedef struct Request {
     PyDictObject dict;
     PyObject *item[ITEM_COUNT];
     int m;
     bool filled;
+    bool changed; /* not made by the server, or not as it made it */
 } Request;
 
 static int method_index(degu_method method)
@@ -2192,7 +2221,6 @@ static Request *request_alloc(State *st)
 {
     PyTypeObject *type = st->type[T_REQUEST];
     PyObject *self = st->spare;
-    int i;
 
     st->spare = NULL;
     if (self)
@@ -2201,12 +2229,8 @@ static Request *request_alloc(State *st)
     if (!self)
         return NULL;
     PyObject_GC_UnTrack(self);
-    for (i = 0; i < ITEM_COUNT; i++) {
-        if (PyDict_SetItem(self, st->item[i], st->object[O_STAND_IN])) {
-            Py_DECREF(self);
-            return NULL;
-        }
-    }
+    if (PyDict_SetItem(self, st->item[METHOD], st->object[O_STAND_IN]))
+        Py_CLEAR(self);
     return (Request *)self;
 }
 
@@ -2227,6 +2251,7 @@ static PyObject *request_make(State *st, int m, PyObject **item)
     if (!q)
         return NULL;
     q->m = m;
+    q->changed = false;
     PyObject_GC_Track((PyObject *)q);
     if (complete)
         return (PyObject *)q;
@@ -2257,7 +2282,7 @@ static PyObject *Request_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     static char *names[] = {"method", "uri", "headers", "body",
                             "mount", "path", "query", NULL};
     State *st = PyType_GetModuleState(type);
-    PyObject *item[ITEM_COUNT];
+    PyObject *item[ITEM_COUNT], *self;
     degu_method m;
     degu_str view;
     int i;
@@ -2275,7 +2300,10 @@ static PyObject *Request_new(PyTypeObject *type, PyObject *args, PyObject *kw)
         return NULL;
     for (i = 0; i < ITEM_COUNT; i++)
         Py_INCREF(item[i]);
-    return request_make(st, m, item);
+    self = request_make(st, m, item);
+    if (self)
+        ((Request *)self)->changed = true;
+    return self;
 }
 
 /* Nothing is left to do; dict's own would take the arguments as items. */
@@ -2300,26 +2328,50 @@ static int Request_tp_clear(PyObject *self)
 {
     Request *q = (Request *)self;
 
+    q->filled = true; /* there is nothing to fill it with from here on */
     clear_fields(q->item, ITEM_COUNT);
-    q->filled = true;
     return PyDict_Type.tp_clear(self);
 }
 
-static void Request_dealloc(PyObject *self)
+/* Is the dict as request_alloc() makes it?  Who goes past Request, with
+   dict.__setitem__() or as the __dict__ of something, leaves what is nothing to
+   the next Request, which may be another client's. */
+static bool is_untouched(State *st, PyObject *self)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+
+    return !((Request *)self)->filled && PyDict_GET_SIZE(self) == 1 &&
+           PyDict_Next(self, &at, &key, &value) &&
+           key == st->item[METHOD] && value == st->object[O_STAND_IN];
+}
+
+static void request_free(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     /* NULL at the end of the interpreter, which clears types too. */
     PyObject *module = ((PyHeapTypeObject *)type)->ht_module;
     State *st = module ? PyModule_GetState(module) : NULL;
-    Request *q = (Request *)self;
 
-    PyObject_GC_UnTrack(self);
-    clear_fields(q->item, ITEM_COUNT);
-    if (st && st->keeps_spare && !st->spare && !q->filled)
+    clear_fields(((Request *)self)->item, ITEM_COUNT);
+    if (st && st->keeps_spare && !st->spare && is_untouched(st, self))
         st->spare = self;
     else
         PyDict_Type.tp_dealloc(self);
     Py_DECREF(type);
+}
+
+static void Request_dealloc(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    if (!((Request *)self)->changed) {
+        request_free(self);
+        return;
+    }
+    /* It may hold another that holds another, and so on. */
+    Py_TRASHCAN_BEGIN(self, Request_dealloc)
+    request_free(self);
+    Py_TRASHCAN_END
 }
 
 /* When the module goes; the type is still there. */
@@ -2329,26 +2381,34 @@ static void spare_drop(State *st)
 
     st->keeps_spare = false;
     st->spare = NULL;
-    if (!self)
-        return;
-    PyDict_Type.tp_dealloc(PyObject_Init(self, st->type[T_REQUEST]));
-    Py_DECREF(st->type[T_REQUEST]);
+    if (self)
+        Py_DECREF(PyObject_Init(self, st->type[T_REQUEST]));
 }
 
 static PyObject *Request_repr(PyObject *self)
 {
-    PyObject **item = ((Request *)self)->item;
-    int i;
+    PyObject *item[ITEM_COUNT], *text = NULL;
+    int i, again = Py_ReprEnter(self);
 
-    for (i = 0; i < ITEM_COUNT; i++) {
-        if (!item[i])
-            return PyDict_Type.tp_repr(self);
+    if (again)
+        return again < 0 ? NULL : PyUnicode_FromString("Request(...)");
+    for (i = 0; i < ITEM_COUNT && ((Request *)self)->item[i]; i++)
+        ;
+    if (i < ITEM_COUNT) {
+        Py_ReprLeave(self);
+        return PyDict_Type.tp_repr(self);
     }
-    return PyUnicode_FromFormat(
+    /* What one of them does when it is asked may be to set another. */
+    for (i = 0; i < ITEM_COUNT; i++)
+        item[i] = Py_NewRef(((Request *)self)->item[i]);
+    text = PyUnicode_FromFormat(
         "Request(method=%R, uri=%R, headers=%R, body=%R, mount=%R, path=%R, "
         "query=%R)",
         item[METHOD], item[URI], item[HEADERS], item[BODY], item[SCRIPT],
         item[PATH], item[QUERY]);
+    clear_fields(item, ITEM_COUNT);
+    Py_ReprLeave(self);
+    return text;
 }
 
 /* ---- a dict ---- */
@@ -2368,18 +2428,35 @@ static int request_fill(PyObject *self)
 }
 
 /* Attributes are what the items are, and are not there without them. */
-static int request_sync(PyObject *self)
+static int sync_items(PyObject *self)
 {
     Request *q = (Request *)self;
     State *st = state_of(self);
     PyObject *value;
     int i;
 
+    q->changed = true;
     for (i = 0; i < ITEM_COUNT; i++) {
         value = PyDict_GetItemWithError(self, st->item[i]);
+        if (!value && PyErr_Occurred())
+            return -1;
         Py_XSETREF(q->item[i], Py_XNewRef(value));
     }
-    return PyErr_Occurred() ? -1 : 0;
+    return 0;
+}
+
+/* Behind a change that may have raised something half way through, which is
+   what stays raised. */
+static int request_sync(PyObject *self)
+{
+    PyObject *exception = take_exception();
+
+    if (!exception)
+        return sync_items(self);
+    if (sync_items(self))
+        PyErr_Clear();
+    give_exception(exception);
+    return -1;
 }
 
 static PyObject *Request_subscript(PyObject *self, PyObject *key)
@@ -2391,17 +2468,28 @@ static PyObject *Request_subscript(PyObject *self, PyObject *key)
 
 static int Request_assign(PyObject *self, PyObject *key, PyObject *value)
 {
-    if (request_fill(self) || (value ? PyDict_SetItem(self, key, value)
-                                     : PyDict_DelItem(self, key)))
+    if (request_fill(self))
         return -1;
+    if (value)
+        (void)PyDict_SetItem(self, key, value);
+    else
+        (void)PyDict_DelItem(self, key);
     return request_sync(self);
 }
 
-/* dict would copy the values of its own kind past Request_subscript(); what
-   iterates in another way is asked. */
+static Py_ssize_t Request_length(PyObject *self)
+{
+    return request_fill(self) ? -1 : PyDict_GET_SIZE(self);
+}
+
+static int Request_contains(PyObject *self, PyObject *key)
+{
+    return request_fill(self) ? -1 : PyDict_Contains(self, key);
+}
+
 static PyObject *Request_iter(PyObject *self)
 {
-    return PyDict_Type.tp_iter(self);
+    return request_fill(self) ? NULL : PyDict_Type.tp_iter(self);
 }
 
 static PyObject *Request_or(PyObject *a, PyObject *b)
@@ -2413,9 +2501,10 @@ static PyObject *Request_or_in_place(PyObject *self, PyObject *other)
 {
     PyObject *result = NULL;
 
-    if (!request_fill(self))
-        result = PyDict_Type.tp_as_number->nb_inplace_or(self, other);
-    if (result && request_sync(self))
+    if (request_fill(self))
+        return NULL;
+    result = PyDict_Type.tp_as_number->nb_inplace_or(self, other);
+    if (request_sync(self))
         Py_CLEAR(result);
     return result;
 }
@@ -2443,10 +2532,11 @@ static PyObject *request_call(PyObject *self, const char *name, PyObject *args,
     PyObject *all = first ? PySequence_Concat(first, args) : NULL;
     PyObject *result = NULL;
 
-    if (all && !request_fill(self))
+    if (all && !request_fill(self)) {
         result = PyObject_Call(method, all, kw);
-    if (result && request_sync(self))
-        Py_CLEAR(result);
+        if (request_sync(self))
+            Py_CLEAR(result);
+    }
     Py_XDECREF(method);
     Py_XDECREF(first);
     Py_XDECREF(all);
@@ -2460,10 +2550,12 @@ static PyObject *request_call(PyObject *self, const char *name, PyObject *args,
         return request_call(self, #name, args, kw);                           \
     }
 
+OF_DICT(__reversed__)
 OF_DICT(clear)
 OF_DICT(copy)
 OF_DICT(get)
 OF_DICT(items)
+OF_DICT(keys)
 OF_DICT(pop)
 OF_DICT(popitem)
 OF_DICT(setdefault)
@@ -2544,10 +2636,12 @@ static PyMethodDef Request_methods[] = {
                "it; None if there is none.")},
     {"build_proxy_uri", Request_build_proxy_uri, METH_NOARGS,
      PyDoc_STR("build_proxy_uri(): the uri that path and query make.")},
+    DICT_METHOD(__reversed__),
     DICT_METHOD(clear),
     DICT_METHOD(copy),
     DICT_METHOD(get),
     DICT_METHOD(items),
+    DICT_METHOD(keys),
     DICT_METHOD(pop),
     DICT_METHOD(popitem),
     DICT_METHOD(setdefault),
@@ -2565,6 +2659,8 @@ static PyType_Slot Request_slots[] = {
     {Py_tp_richcompare, SLOT(Request_compare)},
     {Py_tp_hash, SLOT(Request_hash)},
     {Py_tp_iter, SLOT(Request_iter)},
+    {Py_mp_length, SLOT(Request_length)},
+    {Py_sq_contains, SLOT(Request_contains)},
     {Py_mp_subscript, SLOT(Request_subscript)},
     {Py_mp_ass_subscript, SLOT(Request_assign)},
     {Py_nb_or, SLOT(Request_or)},
