@@ -428,8 +428,9 @@ typedef struct degu_field {
 } degu_field;
 
 /* The field lines of a head, in order, names in lower case, values trimmed.
-   Not among them, because they belong to the library: connection, keep-alive,
-   proxy-connection, expect; and a content-length that says "no body". */
+   Not among them, because they belong to the library: connection and what it
+   names, keep-alive, proxy-connection, expect; and a content-length that says
+   "no body". */
 typedef struct degu_fields {
     const char *base; /* where the head stands; set anew if it was moved */
     size_t count;
@@ -760,7 +761,8 @@ DEGU_API degu_body degu_body_push(ptrdiff_t (*push)(void *ctx, uint64_t left,
 /* The input body of another connection, of which nothing has been read: with
    its length, or chunk by chunk with boundaries and extensions kept, or (one
    that lasts until the close) as chunks.  A connection without an input body
-   gives no body. */
+   gives no body.  A response's head goes ahead if DEGU_IO_PEEK finds that
+   nothing of the body has come yet. */
 DEGU_API degu_body degu_body_relay(degu_conn *from);
 
 /* ---- Server: read a request, read its body, send a response, repeat ---- */
@@ -1991,28 +1993,36 @@ DEGU_PRIV_INLINE bool degu_priv_saw_framing(const degu_priv_head *h)
     return degu_priv_saw_length(h) || degu_priv_saw_coding(h);
 }
 
+/* Takes the next word from the front of a list with commas; false at its
+   end. */
+DEGU_PRIV bool degu_priv_next_word(degu_str *list, degu_str *word)
+{
+    size_t n = 0, end;
+    if (list->len == 0)
+        return false;
+    while (n < list->len && list->ptr[n] != ',')
+        n++;
+    *word = degu_bytes(list->ptr, n);
+    end = n < list->len ? n + 1 : n;
+    list->ptr += end;
+    list->len -= end;
+    while (word->len && (word->ptr[0] == ' ' || word->ptr[0] == '\t')) {
+        word->ptr++;
+        word->len--;
+    }
+    while (word->len && (word->ptr[word->len - 1] == ' ' ||
+                         word->ptr[word->len - 1] == '\t'))
+        word->len--;
+    return true;
+}
+
 /* Connection = #connection-option: is close among them? (RFC 9110 7.6.1) */
 DEGU_PRIV bool degu_priv_says_close(degu_str list)
 {
-    while (list.len) {
-        size_t n = 0, end;
-        degu_str word;
-        while (n < list.len && list.ptr[n] != ',')
-            n++;
-        word = degu_bytes(list.ptr, n);
-        end = n < list.len ? n + 1 : n;
-        list.ptr += end;
-        list.len -= end;
-        while (word.len && (word.ptr[0] == ' ' || word.ptr[0] == '\t')) {
-            word.ptr++;
-            word.len--;
-        }
-        while (word.len && (word.ptr[word.len - 1] == ' ' ||
-                            word.ptr[word.len - 1] == '\t'))
-            word.len--;
+    degu_str word;
+    while (degu_priv_next_word(&list, &word))
         if (degu_priv_is_word(word, "close"))
             return true;
-    }
     return false;
 }
 
@@ -2074,8 +2084,9 @@ DEGU_PRIV_INLINE void degu_priv_add_field(degu_priv_head *h, size_t name,
                                           unsigned id)
 {
     degu_field *f;
-    if (!h->fields || DEGU_PRIV_BIT(id) & DEGU_PRIV_HIDDEN)
-        return;
+    if (!h->fields || (DEGU_PRIV_BIT(id) & DEGU_PRIV_HIDDEN &&
+                       id != DEGU_PRIV_CONNECTION))
+        return; /* what connection names is hidden at the end of the head */
     DEGU_ASSERT(h->fields->count < DEGU_HEADER_MAX);
     f = &h->fields->at[h->fields->count++];
     f->name = DEGU_PRIV_U16(name);
@@ -2187,6 +2198,52 @@ DEGU_PRIV void degu_priv_head_init(degu_priv_head *h, const char *base,
     }
 }
 
+/* A field that turned out to say "no body" is not shown. */
+DEGU_PRIV void degu_priv_hide(degu_fields *fields, unsigned id)
+{
+    size_t i, kept = 0;
+    for (i = 0; i < fields->count; i++)
+        if (fields->at[i].id != id)
+            fields->at[kept++] = fields->at[i];
+    fields->count = kept;
+}
+
+/* Hides the fields of this name, in lower case but for the word's letters;
+   those that the library knows are for whoever reads the message. */
+DEGU_PRIV void degu_priv_hide_word(degu_fields *fields, degu_str word)
+{
+    size_t i, k;
+    for (i = 0; i < fields->count; i++) {
+        degu_field *f = &fields->at[i];
+        if (f->name_len != word.len || f->id)
+            continue;
+        for (k = 0; k < word.len; k++)
+            if (degu_priv_lower(word.ptr[k]) != fields->base[f->name + k])
+                break;
+        if (k == word.len)
+            f->id = DEGU_PRIV_KEEP_ALIVE; /* to be hidden as these are */
+    }
+}
+
+/* Hides connection, and the fields that it names: like itself they are for
+   one connection only (RFC 9110 7.6.1). */
+DEGU_PRIV void degu_priv_hide_hops(degu_fields *fields)
+{
+    size_t i;
+    for (i = 0; i < fields->count; i++) {
+        const degu_field *f = &fields->at[i];
+        degu_str list = degu_bytes(fields->base + f->value, f->value_len);
+        degu_str word;
+        if (f->id != DEGU_PRIV_CONNECTION)
+            continue;
+        while (degu_priv_next_word(&list, &word))
+            if (word.len)
+                degu_priv_hide_word(fields, word);
+    }
+    degu_priv_hide(fields, DEGU_PRIV_KEEP_ALIVE);
+    degu_priv_hide(fields, DEGU_PRIV_CONNECTION);
+}
+
 /* The field lines of a head from *i up to the empty line. */
 DEGU_PRIV_INLINE degu_err degu_priv_take_fields(degu_priv_head *h, char *head,
                                                 size_t len, size_t *i)
@@ -2203,6 +2260,8 @@ DEGU_PRIV_INLINE degu_err degu_priv_take_fields(degu_priv_head *h, char *head,
         *i += 2;
         return DEGU_E_ARGUMENT;
     }
+    if (h->fields && degu_priv_saw(h, DEGU_PRIV_CONNECTION))
+        degu_priv_hide_hops(h->fields);
     return DEGU_OK;
 }
 
@@ -2233,6 +2292,8 @@ DEGU_API degu_err degu_parse_fields(char *lines, size_t len, bool trailer,
             }
         }
     }
+    if (fields && degu_priv_saw(&h, DEGU_PRIV_CONNECTION))
+        degu_priv_hide_hops(fields);
     *error_at = err ? i : 0;
     return err;
 }
@@ -2257,16 +2318,6 @@ DEGU_API degu_str degu_find(const degu_fields *fields, const char *name)
             return h.value;
     }
     return degu_bytes(NULL, 0);
-}
-
-/* A field that turned out to say "no body" is not shown. */
-DEGU_PRIV void degu_priv_hide(degu_fields *fields, unsigned id)
-{
-    size_t i, kept = 0;
-    for (i = 0; i < fields->count; i++)
-        if (fields->at[i].id != id)
-            fields->at[kept++] = fields->at[i];
-    fields->count = kept;
 }
 
 /* ---- Request line and status line ---- */
@@ -4104,9 +4155,25 @@ DEGU_PRIV degu_err degu_priv_relay_stream(degu_conn *conn, degu_conn *from)
     }
 }
 
+/* The head of a response does not wait for a body of which nothing has come
+   yet: that may take long, and the head is news.  A request's does, as nobody
+   would listen to what is answered to it. */
+DEGU_PRIV degu_err degu_priv_lead(degu_conn *conn, degu_conn *from)
+{
+    char byte;
+    if (!conn->server || from == conn || conn->out_len == 0 ||
+        from->in_pos < from->in_end)
+        return DEGU_OK;
+    if (from->io.recv(from->io.ctx, &byte, 1, DEGU_IO_PEEK) != DEGU_E_AGAIN)
+        return DEGU_OK;
+    return degu_priv_flush(conn);
+}
+
 DEGU_PRIV degu_err degu_priv_relay(degu_conn *conn, degu_conn *from, bool raw)
 {
-    degu_err err;
+    degu_err err = degu_priv_lead(conn, from);
+    if (err)
+        return err;
     from->step = 0;
     if (from->framing == DEGU_CHUNKED)
         err = degu_priv_relay_chunks(conn, from);

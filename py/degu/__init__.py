@@ -8,8 +8,9 @@ of in `degu.base`, ready-made apps in `degu.applib`, a checking one in
 
 TYPE_CHECKING = False  # typing's, which costs time to import
 if TYPE_CHECKING:
-    from degu._degu import version as __version__
     from degu._process import EmbeddedServer, start_server
+
+    __version__: str
 
 __all__ = (
     'ADDRESS_CONSTANTS',

@@ -57,16 +57,18 @@ def exchange_kept(
     uri: str,
     headers: dict[str, Any] | None,
     body: Any,
+    forget: bool = False,
 ) -> tuple[Connection, Response]:
     """One request on a connection that was kept, or on a new one if that
     cannot be used any more: the connection to keep, and the response.
 
     What the other end closed before the first byte of its response is sent
     once more if it is a GET or HEAD; else the error is raised (RFC 9110
-    9.2.2, RFC 9112 9.3.1).  A body that is still unread is an error.  After
-    any error the connection is closed, unless the arguments were wrong.
+    9.2.2, RFC 9112 9.3.1).  A body that is still unread is an error, or with
+    *forget* only the end of its connection.  After any error the connection
+    is closed, unless nothing of the request had been sent.
     """
-    if conn is not None and _is_usable(conn):
+    if conn is not None and _is_usable(conn, forget):
         try:
             return (conn, conn.request(method, uri, headers, body))
         except ConnectionError as error:
@@ -80,7 +82,7 @@ def exchange_kept(
         raise
 
 
-def _is_usable(conn: Connection) -> bool:
+def _is_usable(conn: Connection, forget: bool) -> bool:
     """Closes it if it is not."""
     if conn.closed:
         return False
@@ -88,7 +90,7 @@ def _is_usable(conn: Connection) -> bool:
         conn.check()
     except (DeguError, OSError) as error:
         conn.close()
-        if getattr(error, 'code', None) == 'E_ORDER':
+        if getattr(error, 'code', None) == 'E_ORDER' and not forget:
             raise
         return False
     return True

@@ -735,6 +735,8 @@ static ptrdiff_t file_recv(void *ctx, void *buf, size_t len, unsigned flags)
     Reader *r = ctx;
     ptrdiff_t n;
 
+    if (flags & DEGU_IO_PEEK)
+        return 1; /* as far as anybody can tell */
     if (r->line && flags & DEGU_IO_LINE)
         return file_line(r, buf, len);
     if (len > r->limit)

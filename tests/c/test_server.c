@@ -1227,6 +1227,106 @@ static void test_send_file_errors(void)
     close(file);
 }
 
+static void *fill_pipe(void *ctx)
+{
+    static char block[FILE_SIZE];
+    const int *fd = ctx;
+    size_t i;
+
+    for (i = 0; i < FILE_SIZE; i++)
+        block[i] = byte_at(i);
+    CHECK(write(*fd, block, sizeof block) == sizeof block);
+    close(*fd);
+    return NULL;
+}
+
+/* What was read from a pipe cannot be put back when it is sent in parts. */
+static void test_send_pipe(void)
+{
+    const int little = 1;
+    struct reading reading;
+    pthread_t writer, reader;
+    uint64_t sent = 0;
+    degu_socket sock;
+    ptrdiff_t n;
+    int pair[2], source[2];
+
+    CHECK(pipe(source) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(degu_socket_init(&sock, pair[0], PATIENCE) == DEGU_OK);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof little);
+    memset(&reading, 0, sizeof reading);
+    reading.fd = pair[1];
+    CHECK(pthread_create(&writer, NULL, fill_pipe, &source[1]) == 0);
+    CHECK(pthread_create(&reader, NULL, compare, &reading) == 0);
+    do {
+        n = degu_socket_send_file(&sock, source[0], FILE_SIZE, DEGU_IO_BEGIN);
+        sent += n > 0 ? (uint64_t)n : 0;
+    } while (n > 0);
+    CHECK(n == 0 && sent == FILE_SIZE);
+    degu_socket_close(&sock);
+    pthread_join(writer, NULL);
+    pthread_join(reader, NULL);
+    CHECK(reading.total == FILE_SIZE && reading.wrong == 0);
+    close(source[0]);
+    close(pair[1]);
+}
+
+struct leaving {
+    int fd;
+    int delay;
+    int go; /* atomically: both begin at the same time */
+};
+
+static void *hang_up(void *ctx)
+{
+    const struct leaving *l = ctx;
+    char got[65536];
+    volatile int i;
+
+    while (!__atomic_load_n(&l->go, __ATOMIC_SEQ_CST))
+        continue;
+    for (i = 0; i < l->delay; i++)
+        continue;
+    /* With something unread it would be a reset, and no signal. */
+    (void)!recv(l->fd, got, sizeof got, MSG_DONTWAIT);
+    close(l->fd);
+    return NULL;
+}
+
+/* The kernel may have sent a part before it finds that nobody listens: the
+   signal comes all the same, and would end this program. */
+static void test_no_sigpipe(void)
+{
+    const int file = make_file(), large = 1 << 22;
+    struct leaving leaving;
+    int round;
+
+    for (round = 0; round < 1000; round++) {
+        pthread_t thread;
+        degu_socket sock;
+        int pair[2];
+        ptrdiff_t n;
+
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+        CHECK(degu_socket_init(&sock, pair[0], PATIENCE) == DEGU_OK);
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+        CHECK(lseek(file, 0, SEEK_SET) == 0);
+        leaving.fd = pair[1];
+        leaving.delay = round * 40;
+        leaving.go = 0;
+        CHECK(pthread_create(&thread, NULL, hang_up, &leaving) == 0);
+        __atomic_store_n(&leaving.go, 1, __ATOMIC_SEQ_CST);
+        do
+            n = degu_socket_send_file(&sock, file, FILE_SIZE, DEGU_IO_BEGIN);
+        while (n > 0);
+        CHECK(n == 0 || n == DEGU_E_RESET);
+        pthread_join(thread, NULL);
+        degu_socket_close(&sock);
+    }
+    close(file);
+}
+
 static degu_err handle_file(degu_session *session, const degu_request *request)
 {
     degu_file file;
@@ -2140,6 +2240,8 @@ int main(void)
     test_send_file(false);
     test_send_file(true);
     test_send_file_errors();
+    test_send_pipe();
+    test_no_sigpipe();
     test_file_body("127.0.0.1:0");
     test_file_body("@");
     test_busy();

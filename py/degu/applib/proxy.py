@@ -42,13 +42,15 @@ class ProxyApp:
 
     Each session has a connection of its own to the server, under the *key* of
     the session, which is opened when it is needed; see `Client.request()` for
-    when a request is sent once more.  Proxies that share sessions, below one
-    `Router`, had better have different keys: a connection is only used by the
-    proxy that made it, so with one key they close each other's.
+    when a request is sent once more.  Several proxies in one app do best with
+    a *key* each; with one, they take turns at opening connections.
 
     A server that cannot be reached or does not answer properly is a 502, one
     that takes too long for a head a 504; if it breaks off inside a body, the
-    response breaks off too, as the other end can see.  Each of these is logged.
+    response breaks off too, as the other end can see.  Each of these is
+    logged.  A request is sent to its end before its response is read; so a
+    server that answers while it still reads a body has to hold, or leave
+    unread, what the sockets in between do not.
 
     Raises TypeError.
     """
@@ -62,6 +64,7 @@ class ProxyApp:
             raise TypeError(f'key: need a str; got a {type(key)!r}: {key!r}')
         self.client: Client = client
         self.key = key
+        self._mark = f'{key} of'  # whose it is
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.client!r}, {self.key!r})'
@@ -79,41 +82,52 @@ class ProxyApp:
         except (DeguError, OSError) as error:
             if session.blames_request(error):
                 raise
+            # Its text only: who keeps log records must not keep the session,
+            # and with it the connection, which is in the frames of error.
             log.warning(
-                '%s: %s %s: %r',
-                self, request.method, request.uri, error,
+                '%s: %s %s: %s',
+                self, request.method, request.uri, repr(error),
             )
             if isinstance(error, TimeoutError):
                 return (504, 'Gateway Timeout', {}, None)
             return (502, 'Bad Gateway', {}, None)
         return response._replace(headers=_end_to_end(response.headers))
 
-    def _exchange(self, session: Session, request: Request) -> Response:
-        (conn, response) = exchange_kept(
-            self.client,
-            self._take_kept(session),
-            request.method,
-            request.build_proxy_uri(),
-            _end_to_end(request.headers),
-            request.body,
-        )
-        if type(conn) is not Connection:
+    def _take(self, session: Session) -> Connection | None:
+        """The connection that is kept for this session, if it is one to our
+        server: another ProxyApp may have the same key."""
+        conn = session.pop(self.key, None)
+        client = session.pop(self._mark, self.client)
+        if conn is not None and type(conn) is not Connection:
             raise TypeError(
                 f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
             )
-        session[self.key] = conn
-        session[f'__{self.key}_app'] = self
-        return response
-
-    def _take_kept(self, session: Session) -> Connection | None:
-        conn: Any = session.pop(self.key, None)
-        if conn is None:
+        if conn is not None and client is not self.client:
+            conn.close()
             return None
-        if type(conn) is not Connection:
-            raise TypeError(
-                f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
+        return conn
+
+    def _exchange(self, session: Session, request: Request) -> Response:
+        conn = self._take(session)
+        try:
+            (kept, response) = exchange_kept(
+                self.client,
+                conn,
+                request.method,
+                request.build_proxy_uri(),
+                _end_to_end(request.headers),
+                request.body,
+                forget=True,
             )
-        if session.get(f'__{self.key}_app') is self:
-            return conn
-        conn.close()
-        return None
+        except BaseException:
+            # Now, not when whoever holds the exception lets go of it.
+            if conn is not None:
+                conn.close()
+            raise
+        if type(kept) is not Connection:
+            raise TypeError(
+                f'conn: need a Connection; got a {type(kept)!r}: {kept!r}'
+            )
+        session[self.key] = kept
+        session[self._mark] = self.client
+        return response
