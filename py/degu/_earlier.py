@@ -6,30 +6,68 @@ calls for each request is the app itself if it has the newest form,
 ``app(session, request, api)``.
 """
 
+import functools
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from degu._degu import Body, ChunkedBody
-from degu._values import API, BodyIter, ChunkedBodyIter, encode_chunk
+from degu._values import (
+    API,
+    READY,
+    BodyIter,
+    ChunkedBodyIter,
+    encode_chunk,
+)
 
 Handler = Callable[[Any, Any, Any], Any]
 OnConnect = Callable[[Any, Any], Any]
 
 
-def _signature(function: Callable[..., Any]) -> Any:
-    """Its inspect.Signature, or None if there is none to be had."""
+# A chain of wrappers longer than this one is a ring.
+_MAX_WRAPPERS = 100
+
+
+def _wrapped(function: Any) -> Any:
+    """What functools.wraps() says it wraps, bound as it is bound; or None."""
+    if isinstance(function, functools.partial):
+        inner = _wrapped(function.func)
+        if inner is not None:
+            inner = functools.partial(
+                inner, *function.args, **function.keywords
+            )
+    elif isinstance(function, types.MethodType):
+        inner = getattr(function.__func__, '__wrapped__', None)
+        if callable(inner):
+            inner = types.MethodType(inner, function.__self__)
+    else:
+        inner = getattr(function, '__wrapped__', None)
+        if inner is None:
+            call = getattr(function, '__call__', None)  # noqa: B004
+            if isinstance(call, types.MethodType):
+                inner = _wrapped(call)
+    return inner if callable(inner) else None
+
+
+def _signatures(function: Any) -> Iterator[Any]:
+    """The inspect.Signature of what is called, and then of what it wraps,
+    which counts only where the wrapper takes anything; None for one that is
+    not to be had."""
     import inspect  # costs a part of the time that a server needs to start
 
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
+    for _ in range(_MAX_WRAPPERS):
+        if function is None:
+            break
+        try:
+            yield inspect.signature(function, follow_wrapped=False)
+        except (TypeError, ValueError):
+            yield None
+        function = _wrapped(function)
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
-    """Can it be called with this number of positional arguments?  What has no
-    signature is taken for the newest form."""
-    signature = _signature(function)
+def _takes(signature: Any, count: int) -> bool:
+    """Does it take this number of positional arguments?  What has no signature
+    is taken for the newest form."""
     if signature is None:
         return count == 3
     try:
@@ -48,14 +86,28 @@ def settle_app(app: Any) -> Handler:
     """
     if not callable(app):
         raise TypeError(f'app: not callable: {app!r}')
-    if _takes(app, 3):
+    (three, one) = _forms(app)
+    if three:
         return app  # type: ignore[no-any-return]
-    if not _takes(app, 1):
+    if not one:
         raise TypeError(
             'app: must take (session, request, api), or the request alone; '
             f'got {app!r}'
         )
     return lambda session, request, api: app(request)
+
+
+def _forms(app: Any) -> tuple[bool, bool]:
+    """Does it take three arguments, does it take one?  A wrapper that takes
+    both does what the function that it wraps does."""
+    forms = None
+    for signature in _signatures(app):
+        found = (_takes(signature, 3), _takes(signature, 1))
+        if forms is None or any(found):
+            forms = found
+        if forms != (True, True):
+            break
+    return forms or (False, False)
 
 
 def settle_on_connect(on_connect: Any) -> OnConnect | None:
@@ -70,9 +122,9 @@ def settle_on_connect(on_connect: Any) -> OnConnect | None:
     if not callable(on_connect):
         raise TypeError(f'app.on_connect: not callable: {on_connect!r}')
     match _names(on_connect):
-        case ('session', other) if other != 'session':
-            return on_connect  # type: ignore[no-any-return]
-        case (other, 'sock') if other != 'sock':
+        case (first, second) if first == second:
+            pass
+        case ('session', _) | (_, 'sock'):
             return on_connect  # type: ignore[no-any-return]
         case ('sock', _) | (_, 'session'):
             return lambda session, sock: on_connect(sock, session)
@@ -83,14 +135,21 @@ def settle_on_connect(on_connect: Any) -> OnConnect | None:
 
 
 def _names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of its two positional parameters; () if it has not two."""
-    signature = _signature(function)
-    if signature is None or not _takes(function, 2):
-        return ()
-    return tuple(
-        p.name.lstrip('_') for p in signature.parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    )[:2]
+    """The names of its two positional parameters; () if it has not two.
+
+    Those of what it wraps only if it has none of its own: a wrapper may have
+    turned them round.
+    """
+    for signature in _signatures(function):
+        if signature is None or not _takes(signature, 2):
+            break
+        names = tuple(
+            p.name.lstrip('_') for p in signature.parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        )
+        if names:
+            return names[:2]
+    return ()
 
 
 # ------------------------------------------------------- the option "bodies"
@@ -111,6 +170,7 @@ class _InputFile:
     def __init__(self, body: Body | ChunkedBody) -> None:
         self._parts = self._read(body)
         self._part = b''
+        self._pos = 0
 
     def __repr__(self) -> str:
         return '<reader>'
@@ -123,11 +183,18 @@ class _InputFile:
             for chunk in body:
                 yield encode_chunk(chunk)
 
+    def _fill(self) -> int:
+        """How many bytes are left of a part, 0 at the end."""
+        if self._pos == len(self._part):
+            self._part = next(self._parts, b'')
+            self._pos = 0
+        return len(self._part) - self._pos
+
     def _take(self, size: int) -> bytes:
         """Up to *size* bytes, of one part; b'' at the end."""
-        if not self._part:
-            self._part = next(self._parts, b'')
-        (data, self._part) = (self._part[:size], self._part[size:])
+        count = min(size, self._fill())
+        data = self._part[self._pos:self._pos + count]
+        self._pos += count
         return data
 
     def readinto(self, buffer: Any) -> int:
@@ -135,8 +202,9 @@ class _InputFile:
         buffer[:len(data)] = data
         return len(data)
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         parts = []
+        size = -1 if size is None else size
         while size:
             data = self._take(size if size > 0 else 1048576)
             if not data:
@@ -145,13 +213,17 @@ class _InputFile:
             size -= len(data) if size > 0 else 0
         return b''.join(parts)
 
-    def readline(self, size: int = -1) -> bytes:
+    def readline(self, size: int | None = -1) -> bytes:
         line = b''
-        while size < 0 or len(line) < size:
-            data = self._take(1)
-            line += data
-            if data in (b'', b'\n'):
+        limit = -1 if size is None else size
+        while not line.endswith(b'\n') and (limit < 0 or len(line) < limit):
+            count = self._fill()
+            if not count:
                 break
+            end = self._part.find(b'\n', self._pos)
+            count = count if end < 0 else end + 1 - self._pos
+            line += self._take(count if limit < 0
+                               else min(count, limit - len(line)))
         return line
 
 
@@ -159,7 +231,17 @@ _OWN = (Body, ChunkedBody, BodyIter, ChunkedBodyIter)
 
 
 def _unwrap(bodies: Any, body: Any) -> Any:
-    """What the server can send, for an instance of a foreign wrapper class."""
+    """What the server can send, for an instance of a foreign wrapper class,
+    or for one of ours around the request's own body: to read that, the server
+    must not be in the middle of sending it."""
+    if isinstance(body, (Body, ChunkedBody)) and isinstance(
+        body.rfile, _InputFile
+    ):
+        if body.state != READY:
+            return body
+        if isinstance(body, Body):
+            return BodyIter(body, body.content_length or 0)
+        return ChunkedBodyIter(body)
     if isinstance(body, _OWN) or not isinstance(
         body, tuple(cls for cls in (
             bodies.Body, bodies.BodyIter,

@@ -6,12 +6,14 @@ happens to it before that is raised in the parent.  It ends when its parent
 does, and takes the file of an AF_UNIX address with it.
 """
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -37,20 +39,22 @@ class ChildError(Exception):
 # -------------------------------------------------------------- in the child
 
 
-def _portable(exception: BaseException) -> Exception:
-    """The exception, or one of the same text if it cannot be pickled or would
-    end the parent too."""
-    if isinstance(exception, Exception):
-        try:
-            pickle.loads(pickle.dumps(exception))
-        except Exception:
-            pass
-        else:
-            return exception
-    return RuntimeError(
+# What a child says that has failed: its exception, pickled; a text, if that
+# cannot be had in the parent; and the traceback.
+Failure = tuple[bytes, str, str]
+
+
+def _tell(exception: BaseException) -> Failure:
+    data = b''
+    with contextlib.suppress(Exception):
+        pickled = pickle.dumps(exception)
+        pickle.loads(pickled)  # whatever that does, it does it here first
+        data = pickled
+    text = (
         'the server process ended: '
         f'{type(exception).__name__}: {exception}'
     )
+    return (data, text, traceback.format_exc())
 
 
 def _build(
@@ -78,13 +82,16 @@ def _watch_parent(server: Server) -> None:
     os._exit(0)
 
 
-def _serve(server: Server) -> None:
+def _heed_terminate(server: Server) -> None:
     def end(number: int, frame: Any) -> None:
         server.remove_file()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, end)
+
+
+def _serve(server: Server) -> None:
     threading.Thread(target=_watch_parent, args=(server,), daemon=True).start()
     server.serve_forever()
 
@@ -102,15 +109,28 @@ def _run(
     try:
         server = _build(address, build_func, args, options)
     except BaseException as exception:
-        pipe.send((_portable(exception), traceback.format_exc()))
+        pipe.send((None, _tell(exception)))
         pipe.close()
         return
-    pipe.send(server.address)
+    # First, as who knows the address may end the server at once.
+    _heed_terminate(server)
+    pipe.send((server.address, None))
     pipe.close()
     _serve(server)
 
 
 # ------------------------------------------------------------- in the parent
+
+
+def _retell(failure: Failure) -> Exception:
+    """The child's exception, or one with its text if it cannot be had here or
+    would end this process too."""
+    (data, text, _) = failure
+    with contextlib.suppress(Exception):
+        exception = pickle.loads(data)
+        if isinstance(exception, Exception):
+            return exception
+    return RuntimeError(text)
 
 
 def _receive(pipe: Any, process: BaseProcess) -> Any:
@@ -130,10 +150,15 @@ def _end(process: BaseProcess) -> None:
     if process.pid is None:
         return
     process.terminate()
-    process.join(_PATIENCE)
+    end = time.monotonic() + _PATIENCE
+    pause = 0.001
+    # For the same reason no join() with a timeout, which asks the sentinel.
+    while process.exitcode is None and time.monotonic() < end:
+        multiprocessing.connection.wait([process.sentinel], pause)
+        pause = min(2 * pause, 0.1)
     if process.exitcode is None:
         process.kill()
-        process.join()
+    process.join()
 
 
 def launch(
@@ -160,7 +185,7 @@ def launch(
                 process.start()
             finally:
                 theirs.close()
-            message = _receive(ours, process)
+            (bound, failure) = _receive(ours, process)
         except EOFError:
             _end(process)
             raise RuntimeError(
@@ -170,10 +195,9 @@ def launch(
         except BaseException:
             _end(process)
             raise
-    if isinstance(message, tuple) and isinstance(message[0], Exception):
+    if failure is not None:
         _end(process)
-        raise message[0] from ChildError(message[1])
-    bound: Address = message
+        raise _retell(failure) from ChildError(failure[2])
     return (process, bound)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from degu._address import Address, check_address, check_timeout
-from degu.base import Connection, DeguError, Response, TruncatedError
+from degu.base import Connection, DeguError, Response
 
 __all__ = ('Client', 'Connection', 'Response')
 
@@ -26,12 +26,14 @@ def _check_header(name: str, value: Any) -> None:
         )
 
 
-def _check_name(name: str) -> None:
+def _check_name(what: str, name: str) -> None:
+    """May a header of this name be a client's own?"""
     if not name or name != name.lower():
-        raise ValueError(f'not a header name in lower case: {name!r}')
+        raise ValueError(f'{what}: not a header name in lower case: {name!r}')
     if name in ('content-length', 'transfer-encoding'):
         raise ValueError(
-            f'{name!r} belongs to a request with a body, not to a client'
+            f'{what}: {name!r} belongs to a request with a body, '
+            'not to a client'
         )
 
 
@@ -46,7 +48,7 @@ def _check_headers(headers: Any) -> dict[str, str]:
             raise TypeError(
                 f'headers: need str names and values; got {name!r}: {value!r}'
             )
-        _check_name(name)
+        _check_name('headers', name)
     return dict(headers)
 
 
@@ -71,8 +73,8 @@ def exchange_kept(
     if conn is not None and _is_usable(conn, forget):
         try:
             return (conn, conn.request(method, uri, headers, body))
-        except ConnectionError as error:
-            if method not in _REPEATABLE or isinstance(error, TruncatedError):
+        except ConnectionError:
+            if method not in _REPEATABLE or conn._heard:
                 raise
     conn = client.connect()
     try:
@@ -188,7 +190,7 @@ class Client:
         longer if *value* is None."""
         if type(key) is not str:
             raise TypeError(f'key: need a str; got a {type(key)!r}: {key!r}')
-        _check_name(key)
+        _check_name('key', key)
         _check_header(key, value)
         headers = dict(self.base_headers or ())
         headers.pop(key, None)

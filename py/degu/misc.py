@@ -156,7 +156,16 @@ def write_chunk(wfile: Any, chunk: tuple[Any, Any]) -> int:
     data = encode_chunk(chunk)
     rest = memoryview(data)
     while rest:
-        rest = rest[wfile.write(rest):]
+        count = wfile.write(rest)
+        if type(count) is not int:
+            raise TypeError(
+                f'write(): need an int; got a {type(count)!r}: {count!r}'
+            )
+        if not 0 < count <= len(rest):
+            raise OSError(
+                f'expected to write {len(rest)} bytes, but sent {count}'
+            )
+        rest = rest[count:]
     return len(data)
 
 

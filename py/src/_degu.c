@@ -394,6 +394,7 @@ typedef struct Reader {
     char closed; /* the source has been closed */
     char ending; /* it shall be, by whoever is inside the core */
     char known;  /* PLAIN: the descriptor is still the socket's */
+    char heard;  /* a byte has come since a request was begun */
     char *buffer;
     degu_conn own_conn;
     degu_socket own_socket;
@@ -557,6 +558,7 @@ static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
         r->known = 0;
         flags &= ~DEGU_IO_BEGIN;
     }
+    r->heard = r->heard || n > 0;
     if (n || !r->ending)
         return n;
     /* Our own shutdown(), which must not pass for the other end's. */
@@ -658,10 +660,14 @@ static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
 
     if (flags & DEGU_IO_PEEK)
         return DEGU_E_AGAIN;
-    if (!r->scratch) {
-        r->scratch = PyByteArray_FromStringAndSize(NULL, CALLBACK_MAX);
+    /* Whoever was given a view of it can have shortened it since. */
+    if (!r->scratch || PyByteArray_GET_SIZE(r->scratch) < CALLBACK_MAX) {
+        Py_XSETREF(r->scratch,
+                   PyByteArray_FromStringAndSize(NULL, CALLBACK_MAX));
         if (!r->scratch)
             return hold_exception(r, DEGU_E_SOURCE);
+        /* What claims to have put more into it than it has shows zeros. */
+        memset(PyByteArray_AS_STRING(r->scratch), 0, CALLBACK_MAX);
     }
     if (len > CALLBACK_MAX)
         len = CALLBACK_MAX;
@@ -669,6 +675,7 @@ static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
     if (n < 0)
         return hold_exception(r, DEGU_E_SOURCE);
     memcpy(buf, PyByteArray_AS_STRING(r->scratch), (size_t)n);
+    r->heard = r->heard || n > 0;
     return n;
 }
 
@@ -1791,24 +1798,29 @@ static void output_drop(Output *out)
     Py_CLEAR(out->item);
 }
 
-/* The source of an answer may read the request's body, so the core is left for
-   the time. */
-static PyObject *source_next(Output *out)
+/* Asks the source of a body, or its iterator, for something.  That of an
+   answer may read the request's body, so the core is left for the time. */
+static PyObject *ask_source(Reader *to, PyObject *(*ask)(PyObject *),
+                            PyObject *source)
 {
-    Reader *to = out->to;
-    PyObject *item;
+    PyObject *got;
 
     to->known = 0;
     if (to->kind != SERVED)
-        return PyIter_Next(out->source);
+        return ask(source);
     reader_leave(to);
-    item = PyIter_Next(out->source);
-    if (reader_oust(to) && item) {
-        Py_CLEAR(item);
+    got = ask(source);
+    if (reader_oust(to) && got) {
+        Py_CLEAR(got);
         PyErr_SetString(PyExc_RuntimeError,
                         "another thread reads the request's body");
     }
-    return item;
+    return got;
+}
+
+static PyObject *source_next(Output *out)
+{
+    return ask_source(out->to, PyIter_Next, out->source);
 }
 
 /* The next item of the source: 1, 0 at its end, -1 if it raised. */
@@ -1952,7 +1964,8 @@ static int open_iter(State *st, Output *out, PyObject *iter)
     number = PyObject_GetAttr(iter, st->object[O_LENGTH]);
     if (number && !get_length("content_length", number, &length)) {
         source = PyObject_GetAttr(iter, st->object[O_SOURCE]);
-        out->source = source ? PyObject_GetIter(source) : NULL;
+        out->source = source ? ask_source(out->to, PyObject_GetIter, source)
+                             : NULL;
         Py_XDECREF(source);
     }
     Py_XDECREF(number);
@@ -2854,7 +2867,7 @@ static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
         !reader_enter(r)) {
         if (r->closed || !r->conn)
             raise_error(r->st, DEGU_E_FINISHED, 0, NULL, NULL);
-        else if (!check_descriptor(r) &&
+        else if (!check_descriptor(r) && !(r->heard = 0) &&
                  !send_request(r, method, target, &lines, body))
             response = read_response(r);
         if (!response && r->conn && !degu_conn_is_open(r->conn))
@@ -3056,6 +3069,13 @@ static PyObject *Connection_get_closed(PyObject *self, void *unused)
     return PyBool_FromLong(r->closed || r->ending);
 }
 
+/* Not for users: says whether a response has begun. */
+static PyObject *Connection_get_heard(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((Connection *)self)->reader->heard);
+}
+
 static PyObject *Connection_get_sock(PyObject *self, void *unused)
 {
     Reader *r = ((Connection *)self)->reader;
@@ -3077,6 +3097,7 @@ static PyMemberDef Connection_members[] = {
 static PyGetSetDef Connection_getset[] = {
     {"sock", Connection_get_sock, NULL, NULL, NULL},
     {"closed", Connection_get_closed, NULL, NULL, NULL},
+    {"_heard", Connection_get_heard, NULL, NULL, NULL},
     {"api", Connection_get_api, NULL, NULL, NULL},
     {"bodies", Connection_get_api, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
