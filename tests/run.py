@@ -323,12 +323,8 @@ def stage_pythons():
         if version not in others and \
                 version != '{}.{}'.format(*sys.version_info[:2]):
             print('   not run: no CPython {} here'.format(version))
-    # Two at a time, as the tests wait more than they compute.
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(python_tests, with_pytest(python, version),
-                                 version)
-                     for (version, python) in sorted(others.items())]:
-            done.result()
+    for (version, python) in sorted(others.items()):
+        python_tests(with_pytest(python, version), version)
 
 
 def sanitizer_libraries():

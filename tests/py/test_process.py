@@ -284,6 +284,12 @@ def test_child_whose_pipe_outlives_it():
         os.close(wait)
 
 
+def is_waiting(pid):
+    """Does the main thread of the process wait in the kernel?"""
+    with open('/proc/{}/stat'.format(pid)) as file:
+        return file.read().rsplit(')', 1)[1].split()[0] == 'S'
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGALRM])
 def test_interrupted_while_it_starts(number, path):
     """The parent's handler raises: the child is ended."""
@@ -295,6 +301,9 @@ def test_interrupted_while_it_starts(number, path):
 
     def build(unused):
         Server(path + '2', hello).remove_file()
+        # Not in the middle of its fork, where a handler that raises leaves
+        # locks of Python behind.
+        until(lambda: all(is_waiting(os.getppid()) for _ in range(50)))
         os.kill(os.getppid(), number)
         time.sleep(WAIT)
 
