@@ -354,7 +354,7 @@ def stage_python_sanitized():
          '-p', 'no:cacheprovider', '-p', 'no:faulthandler', 'tests/py'],
         PYTHONPATH=folder, DEGU_SANITIZED='1', PYTHONMALLOC='malloc',
         LD_PRELOAD=sanitizer_libraries(),
-        ASAN_OPTIONS='detect_leaks=1',
+        ASAN_OPTIONS='detect_leaks=1:allocator_may_return_null=1',
         UBSAN_OPTIONS='print_stacktrace=1')
 
 
