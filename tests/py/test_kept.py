@@ -339,7 +339,7 @@ def test_malformed_response_is_not_repeated(method, bad):
 def test_timeout_is_not_repeated(method):
     done = threading.Event()
     with Peer([EMPTY, b'', lambda sock: done.wait(WAIT)]) as peer:
-        client = Client(peer.address, timeout=0.1)
+        client = Client(peer.address, timeout=0.5)
         client.request(method, '/')
         with pytest.raises(TimeoutError):
             client.request(method, '/')

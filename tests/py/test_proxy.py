@@ -963,7 +963,7 @@ def test_a_client_that_stalls_in_its_body_is_told_408():
 
     with Upstream(handler) as upstream:
         app = ProxyApp(Client(upstream.address, timeout=WAIT))
-        with Running(app, timeout=0.2) as server:
+        with Running(app, timeout=0.6) as server:
             with dial(server.address) as sock:
                 sock.sendall(b'PUT / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhi')
                 got = everything(sock)

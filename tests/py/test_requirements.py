@@ -2220,7 +2220,7 @@ def test_R158_timeout_must_be_positive(wrong):
 
 def test_R158_timeout_ends_a_silent_peer():
     """With a word to whom has begun a request, and without before that."""
-    with Running(app, timeout=0.2) as running:
+    with Running(app, timeout=0.6) as running:
         with dial(running.address) as one, dial(running.address) as two:
             two.sendall(GET[:10])
             assert everything(one) == b''
