@@ -29,6 +29,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile('degu')
 
 
+def pytest_collection_finish(session):
+    """Thousands of tests are not for the collector to look at each time."""
+    gc.collect()
+    gc.freeze()
+
+
 def descriptors():
     """What is open: number and kind.  0 to 2 are pytest's to change."""
     found = {}
