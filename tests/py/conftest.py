@@ -29,6 +29,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile('degu')
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """A long text is told by its start and its length."""
+    if isinstance(val, (bytes, str)) and len(val) > 200:
+        return '{!r}... {}'.format(val[:40], len(val))
+    return None
+
+
 def pytest_collection_finish(session):
     """Thousands of tests are not for the collector to look at each time."""
     gc.collect()
