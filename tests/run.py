@@ -29,7 +29,7 @@ ROOT = os.path.dirname(HERE)
 BUILD = os.path.join(ROOT, 'build', 'tests')
 CC = shlex.split(os.environ.get('CC', 'cc'))
 CFLAGS = shlex.split(os.environ.get('CFLAGS', '-O2'))
-LIMIT = 300  # seconds for one program
+LIMIT = 600  # seconds for one program
 SANITIZE = ['-O1', '-g', '-fsanitize=address,undefined',
             '-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
 C_TESTS = ('test_vectors', 'test_table', 'test_format', 'test_exchange',
