@@ -18,6 +18,7 @@ from degu._values import (
     BodyIter,
     ChunkedBodyIter,
     encode_chunk,
+    join_uri,
 )
 
 Handler = Callable[[Any, Any, Any], Any]
@@ -284,8 +285,7 @@ def build_uri(path: list[str], query: str | None) -> str:
 
     Nothing is checked here; what is sent is.
     """
-    uri = '/' + '/'.join(path)
-    return f'{uri}?{query}' if query else uri
+    return join_uri(path, query or None)
 
 
 def make_output_from_input(body: Any) -> Any:

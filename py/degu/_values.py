@@ -24,6 +24,12 @@ def _check_length(name: str, value: Any) -> int:
     return value
 
 
+def join_uri(path: Iterable[str], query: str | None) -> str:
+    """The URI of these path parts; a *query* of '' leaves a question mark."""
+    uri = '/' + '/'.join(path)
+    return uri if query is None else f'{uri}?{query}'
+
+
 class Response(NamedTuple):
     """What a server answers."""
 

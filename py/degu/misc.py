@@ -9,7 +9,7 @@ from degu._address import Address
 from degu._degu import parse_head
 from degu._earlier import settle_app
 from degu._process import ServerProcess
-from degu._values import encode_chunk
+from degu._values import encode_chunk, join_uri
 from degu.base import API, Request, Session
 
 __all__ = (
@@ -96,8 +96,7 @@ def mkreq(
 
 def mkuri(*path: str, query: str | None = None) -> str:
     """The URI of these path parts; a *query* of '' leaves a question mark."""
-    uri = '/' + '/'.join(path)
-    return uri if query is None else f'{uri}?{query}'
+    return join_uri(path, query)
 
 
 # --------------------------------------------------------------------- bytes

@@ -8,6 +8,8 @@
 
 from typing import Any
 
+from degu._values import join_uri
+
 __all__ = ('absolute_uri', 'relative_uri', 'shift_path')
 
 
@@ -22,11 +24,6 @@ def shift_path(request: Any) -> str:
     return part
 
 
-def _uri(parts: list[str], query: str | None) -> str:
-    uri = '/' + '/'.join(parts)
-    return uri if query is None else f'{uri}?{query}'
-
-
 def relative_uri(request: Any) -> str:
     """What is left of the request's target: `request.path`, a list of str,
     and `request.query`, None or a str; `request.mount` is left out.
@@ -34,7 +31,7 @@ def relative_uri(request: Any) -> str:
     An empty query keeps its question mark.  TypeError if an item of the path
     is no str.
     """
-    return _uri(request.path, request.query)
+    return join_uri(request.path, request.query)
 
 
 def absolute_uri(request: Any) -> str:
@@ -45,4 +42,4 @@ def absolute_uri(request: Any) -> str:
     An empty query keeps its question mark.  TypeError if an item of the lists
     is no str.
     """
-    return _uri(request.mount + request.path, request.query)
+    return join_uri(request.mount + request.path, request.query)

@@ -1779,11 +1779,15 @@ typedef struct Output {
     int fd;      /* our own, of a file that the kernel sends, or -1 */
 } Output;
 
-static int output_view(Output *out, const char *name, PyObject *object)
+#define BYTES_LIKE "bytes, bytearray or memoryview"
+
+/* types: what may stand there, for who gave something else. */
+static int output_view(Output *out, const char *name, const char *types,
+                       PyObject *object)
 {
     if (!PyBytes_CheckExact(object) && !PyByteArray_CheckExact(object) &&
         !PyMemoryView_Check(object))
-        return need_type(name, "bytes, bytearray or memoryview", object);
+        return need_type(name, types, object);
     if (PyObject_GetBuffer(object, &out->view, PyBUF_SIMPLE))
         return -1;
     out->has_view = true;
@@ -1845,7 +1849,7 @@ static degu_err pull_piece(void *ctx, degu_str *piece)
         *piece = degu_bytes(NULL, 0);
         if (!more)
             return DEGU_OK;
-        if (output_view(out, "BodyIter source item", out->item))
+        if (output_view(out, "BodyIter source item", BYTES_LIKE, out->item))
             break;
         if (out->view.len > 0) {
             *piece = degu_bytes(out->view.buf, (size_t)out->view.len);
@@ -1892,7 +1896,8 @@ static int get_chunk(Output *out, degu_chunk_out *chunk)
         chunk->extensions = &out->extension;
         chunk->count = 1;
     }
-    if (output_view(out, "chunk[1]", PyTuple_GET_ITEM(out->item, 1)))
+    if (output_view(out, "chunk[1]", BYTES_LIKE,
+                    PyTuple_GET_ITEM(out->item, 1)))
         return -1;
     if (out->view.len > DEGU_CHUNK_MAX) {
         PyErr_Format(PyExc_ValueError, "need len(chunk[1]) <= %d; got %zd",
@@ -2087,13 +2092,10 @@ static int output_open(State *st, Output *out, Reader *to, PyObject *object)
     if (type == st->object[O_BODY_ITER] ||
         type == st->object[O_CHUNKED_BODY_ITER])
         return open_iter(st, out, object);
-    if (!PyBytes_CheckExact(object) && !PyByteArray_CheckExact(object) &&
-        !PyMemoryView_Check(object))
-        return need_type("body",
-                         "bytes, bytearray, memoryview, a Body, BodyIter, "
-                         "ChunkedBody or ChunkedBodyIter, or None",
-                         object);
-    if (output_view(out, "body", object))
+    if (output_view(out, "body",
+                    "bytes, bytearray, memoryview, a Body, BodyIter, "
+                    "ChunkedBody or ChunkedBodyIter, or None",
+                    object))
         return -1;
     out->body = degu_body_bytes(out->view.buf, (size_t)out->view.len);
     return 0;

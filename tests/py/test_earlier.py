@@ -829,7 +829,7 @@ def test_foreign_bodies_are_handed_back(made):
 
 def test_foreign_bodies_are_answers(made):
     """Each of the four, made by the app (R144)."""
-    todo = [
+    cases = [
         (lambda b: b.Body(io.BytesIO(b'hello'), 5), b'hello'),
         (lambda b: b.BodyIter([b'he', b'', b'llo'], 5), b'hello'),
         (lambda b: b.BodyIter((c for c in [b'hello']), 5), b'hello'),
@@ -841,7 +841,7 @@ def test_foreign_bodies_are_answers(made):
         (lambda b: api.BodyIter([b'hello'], 5), b'hello')]
     with Running(lambda s, q, b: (200, 'OK', {}, make(b)),
                  bodies=made) as running:
-        for (make, want) in todo:
+        for (make, want) in cases:
             found = talk(running.address, GET)
             assert found.startswith(b'HTTP/1.1 200 OK\r\n')
             assert found.split(b'\r\n\r\n', 1)[1] == want

@@ -1440,11 +1440,11 @@ http {{
     types {{ text/plain txt; }}
     server {{
         listen unix:{folder}/sock;
-        root {folder}/root;
+        root {folder}/www;
         keepalive_requests 5;
         location /dav/ {{ dav_methods PUT DELETE; create_full_put_path on; }}
         location /zipped/ {{
-            alias {folder}/root/;
+            alias {folder}/www/;
             gzip on; gzip_vary on; gzip_min_length 1; gzip_proxied any;
             gzip_types text/plain;
         }}
@@ -1473,12 +1473,12 @@ def nginx():
     if NGINX is None:
         pytest.skip('no nginx: the package is nginx-light')
     with tempfile.TemporaryDirectory(prefix='degu.') as folder:
-        os.mkdir(folder + '/root')
-        os.mkdir(folder + '/root/dav')
+        os.mkdir(folder + '/www')
+        os.mkdir(folder + '/www/dav')
         os.chmod(folder, 0o755)
-        with open(folder + '/root/a.txt', 'wb') as file:
+        with open(folder + '/www/a.txt', 'wb') as file:
             file.write(TEXT)
-        open(folder + '/root/empty', 'w').close()
+        open(folder + '/www/empty', 'w').close()
         if os.getuid() == 0:
             user = 'user root;\n'
         else:
@@ -1578,7 +1578,7 @@ def test_nginx_upload(conn, nginx, chunked):
         assert response.status in (201, 204)
         if response.body:
             response.body.read()
-        with open(nginx + '/root' + uri, 'rb') as file:
+        with open(nginx + '/www' + uri, 'rb') as file:
             assert file.read() == data
     assert conn.delete('/dav/a').status == 204
     response = conn.get('/dav/b/c/d')

@@ -152,23 +152,6 @@ def test_family_follows_the_form_alone():
         Server(('127.0.0.1', 0, 0, 0), hello)
 
 
-def test_path_must_not_exist(folder):
-    """R129; and it is left as it was."""
-    for name in ('file', 'directory', 'socket'):
-        path = os.path.join(folder, name)
-        if name == 'file':
-            open(path, 'w').close()
-        elif name == 'directory':
-            os.mkdir(path)
-        else:
-            with socket.socket(socket.AF_UNIX) as sock:
-                sock.bind(path)
-        before = os.lstat(path)
-        with pytest.raises(OSError):
-            Server(path, hello)
-        assert os.lstat(path) == before
-
-
 def test_path_is_removed(folder):
     """S25: what the server made it takes away."""
     path = folder + '/socket'

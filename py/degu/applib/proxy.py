@@ -31,6 +31,13 @@ def _end_to_end(headers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _need(name: str, value: Any, cls: type) -> None:
+    if type(value) is not cls:
+        raise TypeError(
+            f'{name}: need a {cls!r}; got a {type(value)!r}: {value!r}'
+        )
+
+
 class ProxyApp:
     """Hands requests on to the server that *client* connects to, and its
     responses back.
@@ -70,13 +77,8 @@ class ProxyApp:
         return f'{type(self).__name__}({self.client!r}, {self.key!r})'
 
     def __call__(self, session: Session, request: Request, api: API) -> Any:
-        for (name, value, cls) in (
-            ('session', session, Session), ('request', request, Request)
-        ):
-            if type(value) is not cls:
-                raise TypeError(
-                    f'{name}: need a {cls!r}; got a {type(value)!r}: {value!r}'
-                )
+        _need('session', session, Session)
+        _need('request', request, Request)
         try:
             response = self._exchange(session, request)
         except (DeguError, OSError) as error:
@@ -96,16 +98,15 @@ class ProxyApp:
     def _take(self, session: Session) -> Connection | None:
         """The connection that is kept for this session, if it is one to our
         server: another ProxyApp may have the same key."""
-        conn = session.pop(self.key, None)
+        conn: Connection | None = session.pop(self.key, None)
         client = session.pop(self._mark, self.client)
-        if conn is not None and type(conn) is not Connection:
-            raise TypeError(
-                f'conn: need a Connection; got a {type(conn)!r}: {conn!r}'
-            )
-        if conn is not None and client is not self.client:
-            conn.close()
+        if conn is None:
             return None
-        return conn
+        _need('conn', conn, Connection)
+        if client is self.client:
+            return conn
+        conn.close()
+        return None
 
     def _exchange(self, session: Session, request: Request) -> Response:
         conn = self._take(session)
@@ -124,10 +125,7 @@ class ProxyApp:
             if conn is not None:
                 conn.close()
             raise
-        if type(kept) is not Connection:
-            raise TypeError(
-                f'conn: need a Connection; got a {type(kept)!r}: {kept!r}'
-            )
+        _need('conn', kept, Connection)
         session[self.key] = kept
         session[self._mark] = self.client
         return response
