@@ -13,7 +13,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 # The Debian packages each command needs; `make demo`, `make test` and the
 # others install what is missing when they run as root, and else say what to
 # type.  Anywhere but on Debian they leave that to you.
-DEMO_PACKAGES = gcc libc6-dev curl python3 python3-dev
+DEMO_PACKAGES = gcc libc6-dev libssl-dev openssl curl python3 python3-dev
 TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang gcc-multilib g++-multilib \
     musl-tools pkg-config python3-pytest python3-hypothesis \
     python3-setuptools python3-wheel python3-flask wget nginx-light
@@ -24,7 +24,7 @@ FORMAT_PACKAGES = clang-format
 EXAMPLES = $(patsubst doc/examples/%.c,build/%,$(wildcard doc/examples/*.c))
 DEMO = build/demo_server build/demo_client
 BENCH = build/bench_duo build/bench_parse
-SOURCES = degu.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
+SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
     tests/bench/*.c tests/c/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
@@ -58,28 +58,31 @@ cost: bench-packages extension ## instructions that a Python server spends on a 
 size: bench-packages | build ## of the source, of a program that only parses, of the structs
 	@CC='$(CC)' $(PYTHON) tests/bench/size.py build
 
-build/%: doc/examples/%.c degu.h | build
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread
+build/%: doc/examples/%.c degu.h degu_tls.h | build
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
 
-build/demo_%: tests/demo/%.c degu.h | build
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread
+build/demo_%: tests/demo/%.c degu.h degu_tls.h | build
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
 
-build/bench_%: tests/bench/%.c degu.h | build
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread
+build/bench_%: tests/bench/%.c degu.h degu_tls.h | build
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
+
+build/hello_tls_server build/hello_tls_client $(DEMO): LIBS = -lssl -lcrypto
 
 build:
 	mkdir -p build
 
-install: degu.h degu.pc.in ## header and degu.pc; prefix and DESTDIR are honoured
+install: degu.h degu_tls.h degu.pc.in ## headers and degu.pc; prefix and DESTDIR are honoured
 	install -d $(DESTDIR)$(includedir) $(DESTDIR)$(pkgconfigdir)
-	install -m 644 degu.h $(DESTDIR)$(includedir)/degu.h
+	install -m 644 degu.h degu_tls.h $(DESTDIR)$(includedir)
 	sed -e 's|@prefix@|$(prefix)|' -e 's|@includedir@|$(includedir)|' \
 	    -e 's|@version@|$(VERSION)|' degu.pc.in \
 	    > $(DESTDIR)$(pkgconfigdir)/degu.pc
 	chmod 644 $(DESTDIR)$(pkgconfigdir)/degu.pc
 
 uninstall: ## the reverse of install
-	rm -f $(DESTDIR)$(includedir)/degu.h $(DESTDIR)$(pkgconfigdir)/degu.pc
+	rm -f $(DESTDIR)$(includedir)/degu.h $(DESTDIR)$(includedir)/degu_tls.h \
+	    $(DESTDIR)$(pkgconfigdir)/degu.pc
 
 clean: ## remove what was built
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache py/*.egg-info

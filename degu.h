@@ -311,7 +311,22 @@ DEGU_API bool degu_is(degu_str a, const char *text);
     X(E_ADDRESS, -95, 0, "not an address")                                    \
     X(E_SCOPE, -96, 0, "a link-local address without its scope")              \
     X(E_IN_USE, -97, 0, "the address is in use")                              \
-    X(E_SYSTEM, -98, 0, "a system call failed; errno tells why")
+    X(E_SYSTEM, -98, 0, "a system call failed; errno tells why")              \
+    /* TLS; degu_tls.h knows more */                                          \
+    X(E_TLS_FILE, -100, 0,                                                    \
+      "a certificate, key or authority that cannot be used")                  \
+    X(E_TLS_TRUST, -101, 0, "nothing says whom to trust")                     \
+    X(E_HANDSHAKE, -102, 0, "the TLS handshake failed")                       \
+    X(E_CERTIFICATE, -103, 0, "the other end's certificate is not trusted")   \
+    X(E_CERTIFICATE_MISSING, -104, 0,                                         \
+      "the other end has shown no certificate")                               \
+    X(E_CERTIFICATE_NAME, -105, 0,                                            \
+      "the other end's certificate is for another name")                      \
+    X(E_CERTIFICATE_REFUSED, -106, 0,                                         \
+      "the other end has refused our certificate")                            \
+    X(E_PIN, -107, 0, "the other end's key is none of the pinned ones")       \
+    X(E_NOT_TLS, -108, 0, "the other end does not speak TLS")                 \
+    X(E_TLS, -109, 0, "TLS records that are broken or out of place")
 
 typedef enum degu_err {
 #define DEGU_PRIV_ENUM(name, number, status, text) DEGU_##name = number,
@@ -606,7 +621,9 @@ degu_format_target(degu_buffer *dst, degu_str path, degu_str query);
 /* The way to the other end: two functions and what they need.
 
    recv puts 1 to len bytes at buf and returns their number.  0: the other end
-   has finished sending, and this is certain (under TLS: close_notify).
+   has finished sending, and this is certain (under TLS: close_notify;
+   DEGU_E_TRUNCATED is an end that is not, which between messages does no
+   harm).
    send takes a prefix of the count pieces (1 to 4, none of them empty) and
    returns its length, 1 at least.
    Both return a degu_err below 0 otherwise: DEGU_E_RESET, DEGU_E_TIMEOUT, ...
@@ -909,6 +926,8 @@ typedef struct degu_socket {
     bool nonblocking;   /* neither recv nor send waits: DEGU_E_AGAIN */
     bool signals;       /* DEGU_E_INTERRUPTED after a signal, else go on */
     int sys_errno;      /* errno of the last failure */
+    degu_io over;       /* what files must be sent through, such as TLS;
+                           send NULL: they go straight into the socket */
     degu_time deadline; /* private: of the step in hand, 0: not reckoned */
     int64_t empty_at;   /* private: when recv found nothing more, in ns */
     bool brief;         /* private: recv waits as the kernel's limit says */
@@ -925,18 +944,25 @@ DEGU_API ptrdiff_t degu_socket_recv(void *sock, void *buf, size_t len,
 DEGU_API ptrdiff_t degu_socket_send(void *sock, const degu_str *pieces,
                                     size_t count, unsigned flags);
 #define DEGU_IO_NOWAIT 8u /* degu_socket_send: DEGU_E_AGAIN, do not wait */
+/* Waits for what the step in hand has left of its time until there is input,
+   or room for output; flags as above.  For a way that reads and writes by other
+   means.  DEGU_OK, DEGU_E_TIMEOUT, DEGU_E_INTERRUPTED, or DEGU_E_AGAIN if the
+   socket is nonblocking. */
+DEGU_API DEGU_NODISCARD degu_err degu_socket_wait(degu_socket *sock,
+                                                  bool output, unsigned flags);
 /* Sends up to left bytes of the file fd, from its position on, which moves:
    within the kernel where that can be done (Linux; a regular file), else
    through a buffer.  Within the kernel, bytes of the file that are changed
    before they have reached the other end may reach it changed, and the socket
-   is O_NONBLOCK for that moment to all who share it.  Returns how many, 0 at
-   the end of the file, or an error as degu_socket_send(); DEGU_E_SOURCE if the
-   file cannot be read. */
+   is O_NONBLOCK for that moment to all who share it.  Through sock->over, if
+   something stands there, and then never within the kernel.  Returns how many,
+   0 at the end of the file, or an error as degu_socket_send(); DEGU_E_SOURCE
+   if the file cannot be read. */
 DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
                                          uint64_t left, unsigned flags);
 /* An open file as a body: length bytes from its position on, for a connection
-   whose io is degu_socket_io(file->socket).  A file that ends too early ends
-   the message, seen by the other end as cut. */
+   whose io is degu_socket_io(file->socket), or stands over it.  A file that
+   ends too early ends the message, seen by the other end as cut. */
 typedef struct degu_file {
     degu_socket *socket;
     int fd;
@@ -999,6 +1025,28 @@ typedef struct degu_session {
 typedef degu_err (*degu_handler)(degu_session *session,
                                  const degu_request *request);
 
+/* What stands between a server's connections and their sockets; degu_tls.h
+   has one.  All zero: nothing does.  None of these may wait for input; secure
+   is the ctx that open gave to *io.
+
+   open makes the way that a new connection takes over session->socket; an
+   error closes it.
+   handshake goes on with what must be done before the first request.
+   DEGU_OK: all is done; DEGU_E_AGAIN: call again once the socket has input;
+   else the connection is given up.  May compute for long: it is called where
+   handlers are.
+   has_input: has it received what the socket shows no more?  NULL: nobody
+   knows.
+   close gives it back, before the socket is closed.  clean: nothing is
+   missing, and the other end shall be told so. */
+typedef struct degu_transport {
+    void *ctx;
+    degu_err (*open)(void *ctx, degu_session *session, degu_io *io);
+    degu_err (*handshake)(void *secure);
+    bool (*has_input)(void *secure);
+    void (*close)(void *secure, bool clean);
+} degu_transport;
+
 /* Room for one connection.  Private; allocate as many as shall be served at
    one time.  Memory that is never touched costs nothing: take it zeroed from
    the system, not from memset. */
@@ -1006,12 +1054,14 @@ typedef struct degu_slot {
     degu_session session;
     degu_conn conn;
     degu_socket socket;
+    void *secure;           /* the transport's */
     degu_time deadline;     /* of what it waits for */
     struct degu_slot *next; /* in the one list it is in */
     uint32_t generation;    /* tells an event for its predecessor */
     degu_err why;           /* how its last exchange went */
     uint8_t state;
     uint8_t muted;    /* not watched by the poller */
+    uint8_t shaking;  /* the transport's handshake is not done */
     uint8_t greeted;  /* on_connect was due, so on_close will be */
     uint8_t counted;  /* a head has begun: its deadline runs */
     uint8_t end;      /* how it will be closed */
@@ -1025,7 +1075,8 @@ typedef struct degu_server_config {
     size_t max_connections; /* number of slots, at least 1 */
     uint32_t max_requests;  /* a connection; 0: no limit.  Default 0 */
     int idle_timeout_ms;    /* until a request's first byte.  15000 */
-    int head_timeout_ms;    /* from there to the end of its head.  15000 */
+    int head_timeout_ms;    /* from there to the end of its head, and for a
+                               handshake.  15000 */
     int body_timeout_ms;    /* for each step of reading or sending.  15000 */
     int linger_ms;          /* for reading on after the last answer.  2000 */
     int stop_ms;     /* for exchanges in flight at degu_server_stop().  5000.
@@ -1035,19 +1086,24 @@ typedef struct degu_server_config {
                         another caller of degu_serve().  1 */
     int backlog;     /* of degu_server_open().  128 */
     unsigned mode;   /* permissions of an AF_UNIX path; 0: as umask says */
+    degu_transport transport; /* default: none */
     void *user;
     /* Optional hooks, NULL by default, called in a thread of degu_serve():
        on_connect before a connection's first request; anything but DEGU_OK
        closes it without an answer.
        on_close when a connection that on_connect saw is given up, why being
        DEGU_OK after a regular end.
-       on_refuse when a connection got a 503 for want of a place.
+       on_handshake_error when a connection is given up before its transport's
+       handshake is done; on_connect and on_close do not see it.
+       on_refuse when a connection got a 503 for want of a place, or under a
+       transport just a close.
        on_shortage when the last spare caller of degu_serve() became busy;
        with one caller alone there is nobody to notice.
        on_signal after a signal; true makes this call return
        DEGU_E_INTERRUPTED. */
     degu_err (*on_connect)(degu_session *session);
     void (*on_close)(degu_session *session, degu_err why);
+    void (*on_handshake_error)(degu_session *session, degu_err why);
     void (*on_refuse)(const degu_address *peer, void *user, void *worker);
     void (*on_shortage)(void *user, void *worker);
     bool (*on_signal)(void *user, void *worker);
@@ -1159,6 +1215,8 @@ DEGU_API void degu_server_close(degu_server *server);
 typedef struct degu_client {
     degu_socket socket;
     degu_conn conn;
+    void *secure; /* what stands over the socket, and how it is ended */
+    void (*close_secure)(void *secure, bool clean);
     char host[DEGU_ADDRESS_TEXT];
     char in[DEGU_RECV_BUFFER];
     char out[DEGU_SEND_BUFFER];
@@ -1182,6 +1240,7 @@ degu_client_request(degu_client *client, degu_method method,
 DEGU_API DEGU_NODISCARD degu_err degu_client_get(degu_client *client,
                                                  const char *target,
                                                  degu_response *response);
+/* May be called again, and after a degu_client_open() that failed. */
 DEGU_API void degu_client_close(degu_client *client);
 #endif /* DEGU_NO_SERVER */
 
@@ -3306,6 +3365,13 @@ DEGU_PRIV degu_err degu_priv_io_error(ptrdiff_t n, degu_err end)
     return n == 0 ? end : DEGU_PRIV_CAST(degu_err, n);
 }
 
+/* The same where nothing of a message has come: whoever cut the connection
+   there has taken nothing away. */
+DEGU_PRIV degu_err degu_priv_io_closed(ptrdiff_t n)
+{
+    return degu_priv_io_error(n == DEGU_E_TRUNCATED ? 0 : n, DEGU_E_CLOSED);
+}
+
 DEGU_PRIV ptrdiff_t degu_priv_recv(degu_conn *conn, void *buf, size_t len,
                                    unsigned flags)
 {
@@ -3361,8 +3427,8 @@ DEGU_PRIV degu_err degu_priv_read_head(degu_conn *conn)
         if (n == DEGU_E_AGAIN)
             return DEGU_MORE;
         if (n <= 0) {
-            err = degu_priv_io_error(
-                n, conn->in_end ? DEGU_E_TRUNCATED : DEGU_E_CLOSED);
+            err = conn->in_end ? degu_priv_io_error(n, DEGU_E_TRUNCATED)
+                               : degu_priv_io_closed(n);
             return degu_priv_fail(conn, err, conn->in_end);
         }
     }
@@ -4364,7 +4430,7 @@ DEGU_PRIV degu_err degu_priv_check_silence(degu_conn *conn)
         return DEGU_OK;
     if (n > 0)
         return degu_priv_fail(conn, DEGU_E_UNASKED, 0);
-    return degu_priv_fail(conn, degu_priv_io_error(n, DEGU_E_CLOSED), 0);
+    return degu_priv_fail(conn, degu_priv_io_closed(n), 0);
 }
 
 /* Whose turn is it, and will there be another? */
@@ -5091,6 +5157,16 @@ DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
     return DEGU_OK;
 }
 
+DEGU_API degu_err degu_socket_wait(degu_socket *sock, bool output,
+                                   unsigned flags)
+{
+    if (flags & DEGU_IO_BEGIN)
+        sock->deadline = 0;
+    if (sock->nonblocking)
+        return DEGU_E_AGAIN;
+    return degu_priv_await(sock, output ? POLLOUT : POLLIN);
+}
+
 /* Without a deadline: at once, or within what the kernel's limit is now. */
 DEGU_PRIV ptrdiff_t degu_priv_recv_now(degu_socket *sock, void *buf,
                                        size_t len, int flags)
@@ -5258,7 +5334,8 @@ DEGU_PRIV ssize_t degu_priv_send_within(degu_socket *sock, int fd, size_t len)
 DEGU_PRIV ptrdiff_t degu_priv_send_through(degu_socket *sock, int fd,
                                            size_t len, unsigned flags)
 {
-    char space[8192];
+    const degu_io way = sock->over.send ? sock->over : degu_socket_io(sock);
+    char space[16384]; /* a TLS record */
     degu_str piece;
     ptrdiff_t sent = 0;
     ssize_t n;
@@ -5272,7 +5349,7 @@ DEGU_PRIV ptrdiff_t degu_priv_send_through(degu_socket *sock, int fd,
         return n ? DEGU_E_SOURCE : 0;
     piece = degu_bytes(space, DEGU_PRIV_CAST(size_t, n));
     while (piece.len) {
-        sent = degu_socket_send(sock, &piece, 1, flags);
+        sent = way.send(way.ctx, &piece, 1, flags);
         if (sent <= 0)
             break;
         piece.ptr += sent;
@@ -5296,7 +5373,7 @@ DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
     if (flags & DEGU_IO_BEGIN)
         sock->deadline = 0;
 #if defined(__linux__)
-    for (;;) {
+    while (!sock->over.send) {
         const ssize_t n = degu_priv_send_within(sock, fd, len);
         degu_err err;
         if (n >= 0)
@@ -6021,6 +6098,22 @@ DEGU_PRIV void degu_priv_note_answer(degu_server *server, degu_priv_call *me,
     }
 }
 
+/* The last of a connection that the program and its transport see. */
+DEGU_PRIV void degu_priv_bid_farewell(const degu_server *server,
+                                      degu_slot *slot, degu_err why)
+{
+    const degu_server_config *config = &server->config;
+    const bool clean = !slot->shaking && !slot->conn.broken;
+
+    if (slot->shaking && config->on_handshake_error)
+        config->on_handshake_error(&slot->session, why);
+    if (slot->greeted && config->on_close)
+        config->on_close(&slot->session, why);
+    slot->socket.nonblocking = true;
+    if (config->transport.close)
+        config->transport.close(slot->secure, clean);
+}
+
 /* Ends a connection that no thread handles. */
 DEGU_PRIV void degu_priv_give_up(degu_server *server, degu_priv_call *me,
                                  degu_slot *slot, degu_err why, int how)
@@ -6028,8 +6121,7 @@ DEGU_PRIV void degu_priv_give_up(degu_server *server, degu_priv_call *me,
     if (server->favourite == slot || server->latest == slot)
         degu_priv_forget(server);
     slot->session.worker = me->worker;
-    if (slot->greeted && server->config.on_close)
-        server->config.on_close(&slot->session, why);
+    degu_priv_bid_farewell(server, slot, why);
     if (!slot->muted)
         degu_priv_unwatch(server, slot->socket.fd);
     degu_priv_part(server, me, slot->socket.fd, how);
@@ -6045,8 +6137,9 @@ DEGU_PRIV void degu_priv_give_up(degu_server *server, degu_priv_call *me,
 DEGU_PRIV void degu_priv_refuse(degu_server *server, degu_priv_call *me,
                                 degu_slot *slot, degu_err err)
 {
-    const bool answer = degu_err_status(err) != 0;
+    const bool answer = degu_err_status(err) != 0 && !slot->shaking;
 
+    slot->session.worker = me->worker;
     slot->conn.out = me->out;
     slot->socket.nonblocking = true;
     if (answer)
@@ -6056,11 +6149,15 @@ DEGU_PRIV void degu_priv_refuse(degu_server *server, degu_priv_call *me,
 }
 
 /* May there be input that the poller does not tell of?  What stands behind
-   an io that is not ours, such as TLS, may hold some. */
-DEGU_PRIV bool degu_priv_holds_input(const degu_slot *slot)
+   an io that is not ours may hold some. */
+DEGU_PRIV bool degu_priv_holds_input(const degu_server *server,
+                                     const degu_slot *slot)
 {
-    return degu_conn_has_input(&slot->conn) ||
-           slot->conn.io.recv != degu_socket_recv;
+    if (degu_conn_has_input(&slot->conn))
+        return true;
+    if (server->config.transport.has_input)
+        return server->config.transport.has_input(slot->secure);
+    return slot->conn.io.recv != degu_socket_recv;
 }
 
 /* ---- Handing over ---- */
@@ -6180,7 +6277,9 @@ DEGU_PRIV void degu_priv_await_input(degu_server *server, degu_priv_call *me,
 DEGU_PRIV void degu_priv_settle(degu_server *server, degu_priv_call *me,
                                 degu_slot *slot)
 {
-    if (slot->why || !degu_conn_is_open(&slot->conn)) {
+    const bool shaking = slot->shaking && slot->why == DEGU_E_AGAIN;
+
+    if ((slot->why || !degu_conn_is_open(&slot->conn)) && !shaking) {
         degu_priv_give_up(server, me, slot, slot->why, slot->end);
         return;
     }
@@ -6188,8 +6287,12 @@ DEGU_PRIV void degu_priv_settle(degu_server *server, degu_priv_call *me,
         degu_priv_give_up(server, me, slot, DEGU_E_STOPPED, DEGU_PRIV_SHUT);
         return;
     }
+    if (shaking) {
+        degu_priv_await_input(server, me, slot);
+        return;
+    }
     degu_priv_rest(server, me, slot);
-    if (degu_priv_holds_input(slot) || server->favourite == slot)
+    if (degu_priv_holds_input(server, slot) || server->favourite == slot)
         degu_priv_queue(server, slot);
     else
         degu_priv_await_input(server, me, slot);
@@ -6236,7 +6339,7 @@ DEGU_PRIV degu_err degu_priv_hear(degu_server *server, degu_priv_call *me,
                                   degu_slot *slot)
 {
     const bool brief =
-        server->favourite == slot && !degu_priv_holds_input(slot);
+        server->favourite == slot && !degu_priv_holds_input(server, slot);
     degu_err err;
 
     slot->socket.brief = brief;
@@ -6256,7 +6359,8 @@ DEGU_PRIV bool degu_priv_goes_on(const degu_server *server,
     if (slot->why || !degu_conn_is_open(&slot->conn) ||
         degu_priv_is_stopping(server))
         return false;
-    return server->favourite == slot ? same_ms : degu_priv_holds_input(slot);
+    return server->favourite == slot ? same_ms
+                                     : degu_priv_holds_input(server, slot);
 }
 
 /* Answers what has arrived on a connection.  false: this call is the owner no
@@ -6268,6 +6372,7 @@ DEGU_PRIV bool degu_priv_turn(degu_server *server, degu_priv_call *me,
     const degu_time start = me->now;
     int i;
 
+    slot->session.worker = me->worker;
     for (i = 0; i < DEGU_PRIV_TURN || server->favourite == slot; i++) {
         degu_err err = degu_priv_hear(server, me, slot);
         if (err == DEGU_MORE) {
@@ -6297,37 +6402,82 @@ DEGU_PRIV bool degu_priv_turn(degu_server *server, degu_priv_call *me,
     return true;
 }
 
-/* Lets the program look at a new connection.  false: as above. */
+/* What comes before the first request: the transport's handshake, as far as
+   it gets, and then the program's look at the connection. */
+DEGU_PRIV void degu_priv_welcome(const degu_server *server, degu_slot *slot)
+{
+    if (slot->shaking) {
+        slot->why = server->config.transport.handshake(slot->secure);
+        /* So that the other end can read why, if it has not gone. */
+        if (slot->why != DEGU_E_AGAIN)
+            slot->end = DEGU_PRIV_LINGER;
+        if (slot->why)
+            return;
+        slot->shaking = 0;
+        slot->end = DEGU_PRIV_CUT;
+    }
+    slot->greeted = 1;
+    slot->socket.nonblocking = false;
+    if (server->config.on_connect)
+        slot->why = server->config.on_connect(&slot->session);
+}
+
+/* false: as above. */
 DEGU_PRIV bool degu_priv_greet(degu_server *server, degu_priv_call *me,
                                degu_slot *slot)
 {
-    slot->greeted = 1;
-    if (server->config.on_connect) {
+    if (slot->shaking || server->config.on_connect) {
         if (!degu_priv_enter(server, me, slot)) {
-            slot->greeted = 0;
             degu_priv_give_up(server, me, slot, DEGU_E_STOPPED, DEGU_PRIV_CUT);
             return true;
         }
-        slot->socket.nonblocking = false;
-        slot->why = server->config.on_connect(&slot->session);
+        degu_priv_welcome(server, slot);
         if (!degu_priv_leave(server, me, slot))
             return false;
     }
+    slot->greeted = !slot->shaking;
     degu_priv_settle(server, me, slot);
     return true;
 }
 
 /* ---- New connections ---- */
 
+/* The way over a new connection's socket. */
+DEGU_PRIV degu_err degu_priv_open_way(degu_server *server, degu_slot *slot,
+                                      degu_io *io)
+{
+    const degu_transport *transport = &server->config.transport;
+    const int head_ms = server->config.head_timeout_ms;
+    degu_err err;
+
+    slot->shaking = 0;
+    slot->counted = 0;
+    *io = degu_socket_io(&slot->socket);
+    if (!transport->open)
+        return DEGU_OK;
+    err = transport->open(transport->ctx, &slot->session, io);
+    slot->secure = io->ctx;
+    slot->shaking = 1;
+    slot->counted = 1;
+    degu_priv_set_deadline(server, slot, degu_priv_after(degu_now(), head_ms));
+    return err;
+}
+
 /* Makes a connection in the slot; fd is the slot's then. */
 DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
                               degu_slot *slot, int fd)
 {
     degu_session *session = &slot->session;
+    degu_io io;
 
     degu_priv_zero(session, sizeof *session);
+    session->conn = &slot->conn;
+    session->socket = &slot->socket;
+    session->user = server->config.user;
+    session->worker = me->worker;
     slot->state = DEGU_PRIV_HANDLED;
-    if (degu_priv_adopt(&slot->socket, fd, server->config.body_timeout_ms)) {
+    if (degu_priv_adopt(&slot->socket, fd, server->config.body_timeout_ms) ||
+        degu_priv_open_way(server, slot, &io)) {
         slot->state = DEGU_PRIV_VACANT;
         slot->next = server->vacant;
         server->vacant = slot;
@@ -6335,24 +6485,21 @@ DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
         return false;
     }
     slot->socket.nonblocking = true;
-    degu_conn_init(&slot->conn, DEGU_SERVER, degu_socket_io(&slot->socket),
-                   slot->buffer, sizeof slot->buffer, me->out,
-                   sizeof me->out);
+    degu_conn_init(&slot->conn, DEGU_SERVER, io, slot->buffer,
+                   sizeof slot->buffer, me->out, sizeof me->out);
     slot->conn.ending = &server->stopping;
     if (++server->generation == 0)
         server->generation = 1;
     slot->generation = server->generation;
     slot->why = DEGU_OK;
     slot->muted = 1;
-    slot->counted = 0;
+    slot->greeted = 0;
     slot->end = DEGU_PRIV_CUT;
-    session->conn = &slot->conn;
-    session->socket = &slot->socket;
-    session->user = server->config.user;
     return true;
 }
 
-/* All places are taken: says so, and does not wait to be heard. */
+/* All places are taken: says so, and does not wait to be heard.  Before a
+   transport's handshake there is nothing that could be said. */
 DEGU_PRIV void degu_priv_turn_away(degu_server *server, degu_priv_call *me,
                                    int fd)
 {
@@ -6360,7 +6507,7 @@ DEGU_PRIV void degu_priv_turn_away(degu_server *server, degu_priv_call *me,
     degu_socket sock;
     degu_conn conn;
 
-    if (degu_priv_adopt(&sock, fd, 0)) {
+    if (server->config.transport.open || degu_priv_adopt(&sock, fd, 0)) {
         close(fd);
         return;
     }
@@ -6534,7 +6681,11 @@ DEGU_PRIV degu_err degu_priv_event(degu_server *server, degu_priv_call *me,
     slot = degu_priv_tagged(server, tag);
     if (slot && slot != server->latest)
         degu_priv_forget(server);
-    return !slot || degu_priv_turn(server, me, slot) ? DEGU_OK : DEGU_MORE;
+    if (!slot)
+        return DEGU_OK;
+    if (slot->shaking)
+        return degu_priv_greet(server, me, slot) ? DEGU_OK : DEGU_MORE;
+    return degu_priv_turn(server, me, slot) ? DEGU_OK : DEGU_MORE;
 }
 
 /* Waits until then at most, and handles what happened.  As above. */
@@ -6838,7 +6989,9 @@ DEGU_PRIV bool degu_priv_config_is_good(const degu_server_config *config)
            config->idle_timeout_ms >= -1 && config->head_timeout_ms >= -1 &&
            config->body_timeout_ms >= -1 && config->linger_ms >= 0 &&
            config->stop_ms >= -1 && config->takeover_ms >= 0 &&
-           config->backlog >= 1 && config->mode <= 0777;
+           config->backlog >= 1 && config->mode <= 0777 &&
+           !config->transport.open == !config->transport.handshake &&
+           !config->transport.open == !config->transport.close;
 }
 
 /* A server that has nothing to give back. */
@@ -6979,8 +7132,7 @@ DEGU_API void degu_server_close(degu_server *server)
         if (slot->state == DEGU_PRIV_VACANT)
             continue;
         slot->session.worker = NULL;
-        if (slot->greeted && server->config.on_close)
-            server->config.on_close(&slot->session, DEGU_E_STOPPED);
+        degu_priv_bid_farewell(server, slot, DEGU_E_STOPPED);
         close(slot->socket.fd);
         slot->state = DEGU_PRIV_VACANT;
     }
@@ -7008,6 +7160,7 @@ DEGU_API degu_err degu_client_open(degu_client *client, const char *address,
     degu_err err = degu_parse_address(address, &where);
 
     client->socket.fd = -1;
+    client->close_secure = NULL;
     if (!err)
         err = degu_connect(&where, timeout_ms, &client->socket);
     if (err)
@@ -7050,9 +7203,13 @@ DEGU_API degu_err degu_client_request(degu_client *client, degu_method method,
                             headers, count, body);
     if (err == DEGU_OK)
         return degu_read_response(&client->conn, response);
-    /* The other end may have answered early and closed (RFC 9112 9.5). */
-    if (err == DEGU_E_RESET && !degu_read_response(&client->conn, response))
-        return DEGU_OK;
+    /* The other end may have answered early and closed (RFC 9112 9.5), or have
+       refused us (RFC 8446 4.4.2.4: behind a handshake that seemed done). */
+    if (err == DEGU_E_RESET) {
+        const degu_err read = degu_read_response(&client->conn, response);
+        if (read == DEGU_OK || read == DEGU_E_CERTIFICATE_REFUSED)
+            return read;
+    }
     return err;
 }
 
@@ -7065,6 +7222,9 @@ DEGU_API degu_err degu_client_get(degu_client *client, const char *target,
 
 DEGU_API void degu_client_close(degu_client *client)
 {
+    if (client->close_secure)
+        client->close_secure(client->secure, !client->conn.broken);
+    client->close_secure = NULL;
     degu_socket_close(&client->socket);
 }
 
