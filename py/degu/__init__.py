@@ -8,18 +8,25 @@ of in `degu.base`, ready-made apps in `degu.applib`, a checking one in
 
 TYPE_CHECKING = False  # typing's, which costs time to import
 if TYPE_CHECKING:
-    from degu._process import EmbeddedServer, start_server
+    from degu._process import (
+        EmbeddedServer,
+        EmbeddedSSLServer,
+        start_server,
+        start_sslserver,
+    )
 
     __version__: str
 
 __all__ = (
     'ADDRESS_CONSTANTS',
+    'EmbeddedSSLServer',
     'EmbeddedServer',
     'IPv4_ANY',
     'IPv4_LOOPBACK',
     'IPv6_ANY',
     'IPv6_LOOPBACK',
     'start_server',
+    'start_sslserver',
 )
 
 IPv6_LOOPBACK = ('::1', 0, 0, 0)
@@ -36,7 +43,9 @@ def __getattr__(name: str) -> object:
         from degu._degu import version
 
         return version
-    if name in ('EmbeddedServer', 'start_server'):
+    if name in (
+        'EmbeddedSSLServer', 'EmbeddedServer', 'start_server', 'start_sslserver'
+    ):
         from degu import _process
 
         return getattr(_process, name)

@@ -26,6 +26,7 @@ from degu.server import Server
 _PATIENCE = 5
 
 BuildFunc = Callable[..., Any] | None
+SSLConfig = dict[str, Any]
 
 
 class ChildError(Exception):
@@ -57,20 +58,31 @@ def _tell(exception: BaseException) -> Failure:
     return (data, text, traceback.format_exc())
 
 
-def _build(
-    address: Address,
-    build_func: BuildFunc,
-    args: tuple[Any, ...],
-    options: dict[str, Any],
-) -> Server:
+def _build_app(build_func: BuildFunc, args: tuple[Any, ...]) -> Any:
     if build_func is not None:
-        return Server(address, build_func(*args), **options)
+        return build_func(*args)
     if len(args) != 1:
         raise TypeError(
             'build_func: None means that the app itself is the one argument '
             f'behind it; got {len(args)}'
         )
-    return Server(address, args[0], **options)
+    return args[0]
+
+
+def _build(
+    sslconfig: SSLConfig | None,
+    address: Address,
+    build_func: BuildFunc,
+    args: tuple[Any, ...],
+    options: dict[str, Any],
+) -> Server:
+    """The server: with TLS if there is an *sslconfig*."""
+    app = _build_app(build_func, args)
+    if sslconfig is None:
+        return Server(address, app, **options)
+    from degu.server import SSLServer
+
+    return SSLServer(sslconfig, address, app, **options)
 
 
 def _watch_parent(server: Server) -> None:
@@ -98,6 +110,7 @@ def _serve(server: Server) -> None:
 
 def _run(
     pipe: Any,
+    sslconfig: SSLConfig | None,
     address: Address,
     build_func: BuildFunc,
     args: tuple[Any, ...],
@@ -107,7 +120,7 @@ def _run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        server = _build(address, build_func, args, options)
+        server = _build(sslconfig, address, build_func, args, options)
     except BaseException as exception:
         pipe.send((None, _tell(exception)))
         pipe.close()
@@ -163,6 +176,7 @@ def _end(process: BaseProcess) -> None:
 
 def launch(
     method: str | None,
+    sslconfig: SSLConfig | None,
     address: Address,
     build_func: BuildFunc,
     args: tuple[Any, ...],
@@ -170,13 +184,14 @@ def launch(
 ) -> tuple[BaseProcess, Address]:
     """A process with a server that is ready, and the address it is bound to.
 
-    *method* is how to start it, None for the platform's way.
+    *method* is how to start it, None for the platform's way; *sslconfig*
+    what its `SSLServer` is made from, None for a `Server`.
     """
     context: Any = multiprocessing.get_context(method)
     (ours, theirs) = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(
         target=_run,
-        args=(theirs, address, build_func, args, options),
+        args=(theirs, sslconfig, address, build_func, args, options),
         daemon=True,
     )
     with ours:
@@ -218,11 +233,43 @@ def start_server(
     files.  What building the server raises there is raised here; RuntimeError
     if the process ends before it is ready.
     """
-    return launch('fork', address, build_func, build_args, options)
+    return launch('fork', None, address, build_func, build_args, options)
+
+
+def check_sslconfig(sslconfig: Any) -> SSLConfig:
+    """Only a dict crosses into another process."""
+    if not isinstance(sslconfig, dict):
+        raise TypeError(
+            f'sslconfig: need a {dict!r}; got a {type(sslconfig)!r}: '
+            f'{sslconfig!r}'
+        )
+    return sslconfig
+
+
+def start_sslserver(
+    sslconfig: SSLConfig,
+    address: Address,
+    build_func: BuildFunc,
+    *build_args: Any,
+    **options: Any,
+) -> tuple[BaseProcess, Address]:
+    """Starts an `SSLServer` in a process of its own: (process, address).
+
+    *sslconfig* is the dict from which that process builds its context; all
+    else is as for `start_server()`.
+    """
+    return launch(
+        'fork',
+        check_sslconfig(sslconfig),
+        address,
+        build_func,
+        build_args,
+        options,
+    )
 
 
 class ServerProcess:
-    """A `Server` in a process of its own, ready when the constructor returns,
+    """A server in a process of its own, ready when the constructor returns,
     which ends when this object does.  Not for pickling."""
 
     process: BaseProcess
@@ -231,6 +278,7 @@ class ServerProcess:
     def _start(
         self,
         method: str | None,
+        sslconfig: SSLConfig | None,
         address: Address,
         build_func: BuildFunc,
         args: tuple[Any, ...],
@@ -238,7 +286,7 @@ class ServerProcess:
     ) -> None:
         self._pid = os.getpid()
         (self.process, self.address) = launch(
-            method, address, build_func, args, options
+            method, sslconfig, address, build_func, args, options
         )
 
     def __reduce__(self) -> Any:
@@ -286,4 +334,30 @@ class EmbeddedServer(ServerProcess):
         self.build_func = build_func
         self.build_args = build_args
         self.options = options
-        self._start(None, address, build_func, build_args, options)
+        self._start(None, None, address, build_func, build_args, options)
+
+
+class EmbeddedSSLServer(ServerProcess):
+    """An `SSLServer` in a process of its own, which `multiprocessing` starts
+    in the platform's way.
+
+    *sslconfig* is the dict from which that process builds its context, and an
+    attribute as given; TypeError, before there is a process, for anything
+    else.  All else is as for `EmbeddedServer`.
+    """
+
+    def __init__(
+        self,
+        sslconfig: SSLConfig,
+        address: Address,
+        build_func: BuildFunc,
+        *build_args: Any,
+        **options: Any,
+    ) -> None:
+        self.sslconfig = check_sslconfig(sslconfig)
+        self.build_func = build_func
+        self.build_args = build_args
+        self.options = options
+        self._start(
+            None, sslconfig, address, build_func, build_args, options
+        )

@@ -261,6 +261,7 @@ class Session(_Unique, dict[Any, Any]):
         '_credentials',
         '_max_requests',
         '_message',
+        '_peer',
         '_reader',
         '_sock',
     )
@@ -269,7 +270,9 @@ class Session(_Unique, dict[Any, Any]):
     _credentials: tuple[int, int, int] | None
     _max_requests: int
     _message: str | None
-    # The server's: what counts requests, and what on_connect was given.
+    # The server's: who the peer is under TLS, what counts requests, and what
+    # on_connect was given.
+    _peer: Any
     _reader: Any
     _sock: Any
 
@@ -297,6 +300,7 @@ class Session(_Unique, dict[Any, Any]):
         self._credentials = credentials
         self._max_requests = max_requests
         self._message = None
+        self._peer = None
         self._reader = None
         self._sock = None
         self['client'] = address
@@ -343,6 +347,13 @@ class Session(_Unique, dict[Any, Any]):
     @property
     def max_requests(self) -> int:
         return self._max_requests
+
+    @property
+    def peer(self) -> Any:
+        """Who is at the other end of a TLS connection, with `protocol`,
+        `cipher`, `certificate`, `chain`, `sha256`, `key_sha256`, `subject`
+        and `names`; None on any other connection."""
+        return self._peer
 
     @property
     def requests(self) -> int:

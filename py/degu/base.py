@@ -13,6 +13,7 @@ from degu._values import (
     Session,
 )
 from degu.exceptions import (
+    CertificateRefusedError,
     DeguError,
     EmptyPreambleError,
     ProtocolError,
@@ -24,6 +25,7 @@ __all__ = (
     'APIType',
     'Body',
     'BodyIter',
+    'CertificateRefusedError',
     'ChunkedBody',
     'ChunkedBodyIter',
     'Connection',

@@ -5,12 +5,21 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from degu._address import Address, check_address, check_timeout
 from degu.base import Connection, DeguError, Response
 
-__all__ = ('Client', 'Connection', 'Response')
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = (
+    'Client',
+    'Connection',
+    'Response',
+    'SSLClient',
+    'build_client_sslctx',
+)
 
 OnConnect = Callable[[Connection], bool]
 
@@ -308,3 +317,100 @@ class Client:
         conn = self._take_kept()
         if conn is not None:
             conn.close()
+
+
+class SSLClient(Client):
+    """A `Client` whose connections are TLS.
+
+    *sslctx* is a dict, from which `build_client_sslctx()` makes the context,
+    or an `ssl.SSLContext` of one of its two profiles; the attribute *sslctx*
+    is the context in use, and another may be put there.
+
+    *address*, *headers* and *options* are as for `Client`.  There are two
+    options more: *ssl_host*, the name that the server's certificate must be
+    for if the context checks names, by default the host of the address, or
+    None; and *pins*, an iterable of SHA-256 sums in hex, of which the
+    server's public key must have one.
+
+    ``Connection.peer`` tells who the server is.  Connecting raises
+    `ssl.SSLError` when the server is not to be trusted or refuses us; with
+    TLS 1.3 the latter may come as a `degu.exceptions.CertificateRefusedError`
+    with the first request.
+    """
+
+    __slots__ = ('_pins', '_sslctx', 'ssl_host')
+
+    _default_port = 443
+
+    def __init__(
+        self,
+        sslctx: 'ssl.SSLContext | dict[str, Any]',
+        address: Address,
+        headers: dict[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        self.sslctx = sslctx
+        given = dict(options)
+        self._pins = tls().check_pins(options.pop('pins', None))
+        ssl_host = options.pop('ssl_host', _NOT_GIVEN)
+        super().__init__(address, headers, **options)
+        self.options = given
+        if ssl_host is _NOT_GIVEN:
+            ssl_host = address[0] if isinstance(address, tuple) else None
+        _check_header('ssl_host', ssl_host)
+        self.ssl_host: str | None = ssl_host
+
+    @property
+    def sslctx(self) -> 'ssl.SSLContext':
+        return self._sslctx
+
+    @sslctx.setter
+    def sslctx(self, sslctx: 'ssl.SSLContext | dict[str, Any]') -> None:
+        self._sslctx = tls().check_client_sslctx(sslctx)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(<sslctx>, {self.address!r})'
+
+    def create_socket(self) -> 'ssl.SSLSocket':
+        """A new `ssl.SSLSocket`, connected, its handshake done and its other
+        end checked."""
+        sock = super().create_socket()
+        name = self.ssl_host
+        try:
+            # It takes sock's place, with its timeout, and its descriptor.
+            sock = secure = self._sslctx.wrap_socket(
+                sock,
+                # To a certificate an address has no scope.
+                server_hostname=None if name is None else _bare(name),
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+            secure.do_handshake()
+            tls().check_handshake(secure, self._pins)
+        except OSError as error:
+            sock.close()
+            raise tls().translate(error)
+        except BaseException:
+            sock.close()
+            raise
+        return secure
+
+
+_NOT_GIVEN = object()
+
+
+def _bare(name: str) -> str:
+    return name.partition('%')[0]
+
+
+def tls() -> Any:
+    """The module that needs `ssl`, which takes long to import."""
+    from degu import _tls
+
+    return _tls
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'build_client_sslctx':
+        return tls().build_client_sslctx
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

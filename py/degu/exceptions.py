@@ -8,6 +8,7 @@ other list.  What has a name of its own in Python keeps it: `TimeoutError`,
 
 
 __all__ = (
+    'CertificateRefusedError',
     'DeguError',
     'EmptyPreambleError',
     'ProtocolError',
@@ -37,6 +38,14 @@ class ProtocolError(DeguError, ValueError):
 
 class TruncatedError(ProtocolError, ConnectionError):
     """The other end closed the connection inside a message."""
+
+
+class CertificateRefusedError(DeguError, ConnectionError):
+    """The other end has refused our certificate, or wants one.
+
+    With TLS 1.3 a client learns it when it waits for its first response (RFC
+    8446 4.4.2.4).  The cause is the `ssl.SSLError` that says so.
+    """
 
 
 class EmptyPreambleError(DeguError, ConnectionError):

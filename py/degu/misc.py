@@ -8,12 +8,15 @@ from typing import Any
 from degu._address import Address
 from degu._degu import parse_head
 from degu._earlier import settle_app
-from degu._process import ServerProcess
+from degu._pki import TempPKI
+from degu._process import ServerProcess, check_sslconfig
 from degu._values import encode_chunk, join_uri
 from degu.base import API, Request, Session
 
 __all__ = (
     'RequestLogger',
+    'TempPKI',
+    'TempSSLServer',
     'TempServer',
     'format_headers',
     'format_request',
@@ -50,12 +53,49 @@ class TempServer(ServerProcess):
         self.app = app
         self.options = options
         if args:
-            self._start('fork', address, app, args, options)
+            self._start('fork', None, address, app, args, options)
         else:
-            self._start('fork', address, None, (app,), options)
+            self._start('fork', None, address, None, (app,), options)
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.address!r}, {self.app!r})'
+
+
+class TempSSLServer(ServerProcess):
+    """An `SSLServer` in a process of its own, ready when the constructor
+    returns.
+
+    *sslconfig* is the dict from which that process builds its context, or an
+    object with a method `get_server_config()` that returns one, as `TempPKI`
+    is; TypeError, before there is a process, for anything else.  All else is
+    as for `TempServer`.
+
+    Attributes: `sslconfig`, the dict; the others of `TempServer`.
+    """
+
+    def __init__(
+        self,
+        sslconfig: Any,
+        address: Address,
+        app: Any,
+        *args: Any,
+        **options: Any,
+    ) -> None:
+        if hasattr(sslconfig, 'get_server_config'):
+            sslconfig = sslconfig.get_server_config()
+        self.sslconfig = check_sslconfig(sslconfig)
+        self.app = app
+        self.options = options
+        (build_func, build_args) = (app, args) if args else (None, (app,))
+        self._start(
+            'fork', sslconfig, address, build_func, build_args, options
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(<sslconfig>, {self.address!r}, '
+            f'{self.app!r})'
+        )
 
 
 # ------------------------------------------------------------------ requests

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from degu import IPv4_ANY, IPv4_LOOPBACK, IPv6_ANY, IPv6_LOOPBACK
 from degu._address import Address, check_address, check_timeout
@@ -28,9 +28,14 @@ __all__ = (
     'IPv6_ANY',
     'IPv6_LOOPBACK',
     'Request',
+    'SSLServer',
     'Server',
     'Session',
+    'build_server_sslctx',
 )
+
+if TYPE_CHECKING:
+    import ssl
 
 log = logging.getLogger('degu.server')
 
@@ -172,6 +177,9 @@ class Server:
     subclassed, and not be pickled.
     """
 
+    # Are its connections TLS?
+    _is_secure = False
+
     def __init__(self, address: Any, app: App, **options: Any) -> None:
         self.options = _build_options(type(self).__name__, options)
         self._handler = settle_app(app)
@@ -229,6 +237,7 @@ class Server:
             self.max_connections,
             self.max_requests,
             max(1, round(self.timeout * 1000)),
+            self._is_secure,
         )
         log.info('Starting Degu %s @ %r', type(self).__name__, self.address)
         log.info(
@@ -324,20 +333,26 @@ class Server:
         fd: int,
         address: Any,
         credentials: tuple[int, int, int] | None,
+        secure: 'ssl.SSLSocket | None',
     ) -> Session | None:
-        """The session of a new connection, or None to refuse it."""
+        """The session of a new connection, or None to refuse it.  *secure* is
+        its socket if that is a TLS one."""
         session = Session(address, credentials, self.max_requests)
         session._reader = reader
         log.info('+ %s New connection', session)
-        if self._on_connect is None:
-            return session
         try:
+            if secure is not None:
+                session._peer = self._look_at(secure)
+            if self._on_connect is None:
+                return session
             # A descriptor of its own: whatever is done to it, the server's
             # stays; but whether a call waits is common to both.
-            sock = session._sock = socket.socket(fileno=os.dup(fd))
+            sock = secure
+            if sock is None:
+                sock = session._sock = socket.socket(fileno=os.dup(fd))
             sock.settimeout(self.timeout)
             accepted = self._on_connect(session, sock) is True
-            os.set_blocking(fd, True)
+            os.set_blocking(fd, secure is None)
             if accepted:
                 return session
             log.warning('- %s Rejected by app.on_connect()', session)
@@ -345,6 +360,10 @@ class Server:
             self._failed(session, exception)
         self._closed(session, 'rejected')
         return None
+
+    def _look_at(self, sock: 'ssl.SSLSocket') -> Any:
+        """Who is at the other end of a TLS connection."""
+        raise NotImplementedError
 
     def _closed(self, session: Session, why: str) -> None:
         session._message = why
@@ -364,3 +383,96 @@ class Server:
             session.requests if session else 0,
             exc_info=exception,
         )
+
+
+class SSLServer(Server):
+    """A `Server` whose connections are TLS, and whose clients must show a
+    certificate that one of its authorities has signed.
+
+    *sslctx* is a dict, from which `build_server_sslctx()` makes the context,
+    or an `ssl.SSLContext` of one of its two profiles.  The attribute *sslctx*
+    is the context in use; another of them may be put there while the server
+    serves, for connections that come later.
+
+    *address*, *app* and *options* are as for `Server`.  There is one option
+    more: *pins*, an iterable of SHA-256 sums in hex, lets in only clients
+    with one of these public keys.
+
+    What `on_connect` is given as *sock* is an `ssl.SSLSocket` whose handshake
+    is done.  ``session.peer`` tells who the client is.
+
+    Raises what `build_server_sslctx()` and `Server` do, TypeError or
+    ValueError for a context that will not do.
+    """
+
+    _is_secure = True
+
+    def __init__(
+        self,
+        sslctx: 'ssl.SSLContext | dict[str, Any]',
+        address: Any,
+        app: App,
+        **options: Any,
+    ) -> None:
+        from degu import _tls
+
+        self._tls = _tls
+        self.sslctx = sslctx
+        self._pins = _tls.check_pins(options.pop('pins', None))
+        super().__init__(address, app, **options)
+        if self._pins is not None:
+            self.options['pins'] = self._pins
+
+    @property
+    def sslctx(self) -> 'ssl.SSLContext':
+        return self._sslctx
+
+    @sslctx.setter
+    def sslctx(self, sslctx: 'ssl.SSLContext | dict[str, Any]') -> None:
+        self._sslctx = self._tls.check_server_sslctx(sslctx)
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace('(', '(<sslctx>, ', 1)
+
+    # The loop calls these.
+
+    def _secure(self, fd: int) -> 'ssl.SSLSocket':
+        """A TLS socket, with a descriptor of its own, for a connection."""
+        sock = socket.socket(fileno=os.dup(fd))
+        try:
+            sock.setblocking(False)
+            return self._sslctx.wrap_socket(
+                sock,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+        except BaseException:
+            sock.close()
+            raise
+
+    def _shaken(self, sock: 'ssl.SSLSocket') -> None:
+        """Raises ssl.SSLError if this handshake should not have succeeded."""
+        self._tls.check_handshake(sock, self._pins)
+
+    def _look_at(self, sock: 'ssl.SSLSocket') -> Any:
+        return self._tls.peer_of(sock)
+
+    def _unsafe(
+        self, address: Any, why: str, error: BaseException | None
+    ) -> None:
+        """A handshake has failed."""
+        log.info(
+            '- %r TLS handshake failed: %s',
+            address,
+            why if error is None else self._tls.explain(error),
+        )
+
+
+def __getattr__(name: str) -> Any:
+    """What needs `ssl` waits until somebody asks for it."""
+    if name == 'build_server_sslctx':
+        from degu._tls import build_server_sslctx
+
+        return build_server_sslctx
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -86,11 +86,24 @@ enum {
     O_CLOSED,
     O_REFUSED,
     O_SPAWN,
+    O_SECURE,
+    O_SHAKEN,
+    O_UNSAFE,
+    O_SET_BLOCKING,
+    O_DO_HANDSHAKE,
+    O_PENDING,
+    O_UNWRAP,
     O_NO_ARGS,  /* () */
     O_STAND_IN, /* for values of a Request's dict, see there */
     O_API,      /* the object api */
     O_SOCKET,   /* socket.socket, once somebody came with one */
     O_FILE_IO,  /* io.FileIO, likewise */
+    O_WANT_READ, /* classes of ssl, likewise */
+    O_WANT_WRITE,
+    O_SSL_EOF,
+    O_SSL_SOCKET,
+    O_TRANSLATE, /* functions of degu._tls, likewise */
+    O_PEER_OF,
     O_COUNT
 };
 
@@ -364,6 +377,7 @@ static void object_dealloc(PyObject *self)
 typedef enum Kind {
     SERVED, /* a connection of the server, which owns it */
     PLAIN,  /* socket.socket: system calls on the descriptor */
+    SECURE, /* ssl.SSLSocket: its methods, and waiting at the descriptor */
     DUCK,   /* any object with recv_into() and send() */
     FROM,   /* a file with readinto(), and readline() if there are chunks */
     INTO    /* a file with write() */
@@ -375,8 +389,9 @@ typedef struct Reader {
     PyObject_HEAD
     State *st;
     degu_conn *conn;     /* NULL once there is nothing to read from */
-    degu_socket *socket; /* SERVED, PLAIN */
-    PyObject *source;    /* the socket or file; NULL if SERVED */
+    degu_socket *socket; /* SERVED, PLAIN, SECURE */
+    degu_session *served; /* SERVED, under TLS: tells which thread is in it */
+    PyObject *source;    /* the socket or file; SERVED: under TLS only */
     PyObject *recv;      /* recv_into or readinto */
     PyObject *line;      /* readline */
     PyObject *send;      /* send or write */
@@ -393,8 +408,9 @@ typedef struct Reader {
     char going;  /* the next call goes on with the step of the last */
     char closed; /* the source has been closed */
     char ending; /* it shall be, by whoever is inside the core */
-    char known;  /* PLAIN: the descriptor is still the socket's */
+    char known;  /* the descriptor is still the socket's */
     char heard;  /* a byte has come since a request was begun */
+    char more;   /* an SSLSocket has decrypted more than was taken */
     char *buffer;
     degu_conn own_conn;
     degu_socket own_socket;
@@ -486,6 +502,20 @@ static degu_err blame(Reader *r)
     return err;
 }
 
+/* Sends a close_notify, if nothing is missing, and does not wait for one: on a
+   socket that does not wait unwrap() says so once it is sent. */
+static void say_goodbye(Reader *r)
+{
+    PyObject *result;
+
+    if (!r->conn || r->conn->broken)
+        return;
+    result = PyObject_CallMethodNoArgs(r->source, r->st->object[O_UNWRAP]);
+    if (!result)
+        PyErr_Clear();
+    Py_XDECREF(result);
+}
+
 /* Closes the source, as an exception may be on its way. */
 static void reader_close(Reader *r)
 {
@@ -497,6 +527,8 @@ static void reader_close(Reader *r)
     if (r->kind == FROM || r->kind == INTO)
         return;
     pending = take_exception();
+    if (r->kind == SECURE)
+        say_goodbye(r);
     result = PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
     if (!result)
         PyErr_Clear();
@@ -514,7 +546,7 @@ static int check_descriptor(Reader *r)
     PyObject *number;
     long fd;
 
-    if (r->kind != PLAIN)
+    if (r->kind != PLAIN && r->kind != SECURE)
         return 0;
     number = PyObject_CallMethodNoArgs(r->source, r->st->object[O_FILENO]);
     if (!number)
@@ -754,6 +786,250 @@ static ptrdiff_t file_recv(void *ctx, void *buf, size_t len, unsigned flags)
     return n;
 }
 
+/* ---- ssl.SSLSocket: does not wait; that is done at the descriptor ---- */
+
+static bool is_secure(const Reader *r)
+{
+    return r->kind == SECURE || (r->kind == SERVED && r->source);
+}
+
+/* An attribute of a module, once it is needed. */
+static PyObject *import_object(State *st, int index, const char *from,
+                               const char *name)
+{
+    PyObject *module;
+
+    if (!st->object[index]) {
+        module = PyImport_ImportModule(from);
+        if (!module)
+            return NULL;
+        st->object[index] = PyObject_GetAttrString(module, name);
+        Py_DECREF(module);
+    }
+    return st->object[index];
+}
+
+/* Is the exception in flight this one of the module ssl? */
+static bool is_ssl_error(State *st, int index, const char *name)
+{
+    PyObject *pending = take_exception();
+    PyObject *type = import_object(st, index, "ssl", name);
+
+    if (!type)
+        PyErr_Clear();
+    give_exception(pending);
+    return type && PyErr_ExceptionMatches(type);
+}
+
+/* What the exception of an SSLSocket's method means to the core; it may go on
+   waiting for the core to return. */
+static degu_err secure_fail(Reader *r)
+{
+    PyObject *pending, *translate, *found = NULL, *number;
+
+    if (is_ssl_error(r->st, O_SSL_EOF, "SSLEOFError")) {
+        PyErr_Clear();
+        return DEGU_E_TRUNCATED;
+    }
+    pending = take_exception();
+    if (PyErr_GivenExceptionMatches(pending, PyExc_ConnectionError)) {
+        number = PyObject_GetAttrString(pending, "errno");
+        r->socket->sys_errno =
+            number && PyLong_Check(number) ? (int)PyLong_AsLong(number) : 0;
+        Py_XDECREF(number);
+        Py_DECREF(pending);
+        PyErr_Clear();
+        return DEGU_E_RESET;
+    }
+    translate = import_object(r->st, O_TRANSLATE, "degu._tls", "translate");
+    if (translate)
+        found = PyObject_CallOneArg(translate, pending);
+    if (!found)
+        PyErr_Clear();
+    give_exception(found ? found : Py_NewRef(pending));
+    Py_DECREF(pending);
+    return hold_exception(r, DEGU_E_TLS);
+}
+
+/* Waits for what the step in hand has left of its time. */
+static degu_err wait_for(Reader *r, bool output, unsigned flags)
+{
+    PyThreadState *thread;
+    degu_err err = DEGU_E_INTERRUPTED;
+
+    while (err == DEGU_E_INTERRUPTED && may_wait(r)) {
+        thread = PyEval_SaveThread();
+        err = degu_socket_wait(r->socket, output, flags);
+        PyEval_RestoreThread(thread);
+        r->known = 0;
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    return err;
+}
+
+/* An SSLSocket's method has raised.  DEGU_OK: it only would have had to wait,
+   which has been done. */
+static degu_err secure_wait(Reader *r, unsigned flags)
+{
+    const bool input = is_ssl_error(r->st, O_WANT_READ, "SSLWantReadError");
+
+    if (!input && !is_ssl_error(r->st, O_WANT_WRITE, "SSLWantWriteError"))
+        return secure_fail(r);
+    PyErr_Clear();
+    return wait_for(r, !input, flags);
+}
+
+/* Calls recv_into() or send() with a view of our memory.  An SSLSocket, and no
+   subclass of it, is known to keep no view. */
+static Py_ssize_t secure_call(Reader *r, int method, char *buf, size_t len)
+{
+    PyObject *view = PyMemoryView_FromMemory(
+        buf, (Py_ssize_t)len, method == O_SEND ? PyBUF_READ : PyBUF_WRITE);
+    PyObject *args[2], *result;
+    Py_ssize_t n = -1;
+
+    if (!view)
+        return -1;
+    args[0] = r->source;
+    args[1] = view;
+    result = PyObject_VectorcallMethod(r->st->object[method], args, 2, NULL);
+    if (result) {
+        n = get_count("count", result, len);
+        Py_DECREF(result);
+        result = n < 0 ? NULL
+                       : PyObject_CallMethodNoArgs(view,
+                                                   r->st->object[O_RELEASE]);
+        if (!result)
+            n = -1;
+        Py_XDECREF(result);
+    }
+    Py_DECREF(view);
+    return n;
+}
+
+/* Without looking ahead OpenSSL has no more than the record in hand. */
+static void note_pending(Reader *r, Py_ssize_t n, size_t len)
+{
+    PyObject *result = NULL;
+
+    r->heard = r->heard || n > 0;
+    r->more = 0;
+    if (n > 0 && (size_t)n == len) {
+        result = PyObject_CallMethodNoArgs(r->source,
+                                           r->st->object[O_PENDING]);
+        r->more = result && PyObject_IsTrue(result) == 1;
+        if (!result)
+            PyErr_Clear();
+    }
+    Py_XDECREF(result);
+}
+
+/* Between messages whatever comes is an error, so a byte may be taken to see
+   whether there is one: what waits may be a ticket, which is none of ours. */
+static ptrdiff_t secure_peek(Reader *r)
+{
+    const bool nonblocking = r->socket->nonblocking;
+    char byte;
+    Py_ssize_t n;
+
+    if (r->more)
+        return 1;
+    n = degu_socket_recv(r->socket, &byte, 1, DEGU_IO_PEEK);
+    if (n == DEGU_E_AGAIN || !degu_conn_is_idle(r->conn))
+        return n;
+    n = secure_call(r, O_RECV_INTO, &byte, 1);
+    if (n >= 0)
+        return n;
+    r->socket->nonblocking = true;
+    n = secure_wait(r, 0);
+    r->socket->nonblocking = nonblocking;
+    return n;
+}
+
+static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
+{
+    Reader *r = ctx;
+    Py_ssize_t n = -1;
+    degu_err err = DEGU_OK;
+
+    if (flags & DEGU_IO_PEEK)
+        return secure_peek(r);
+    if (r->going)
+        flags &= ~DEGU_IO_BEGIN;
+    /* What begins a step has to be waited for, as a rule, and to ask first is
+       cheaper than an exception. */
+    if (flags & DEGU_IO_BEGIN && !r->more && !r->socket->nonblocking) {
+        err = wait_for(r, false, flags);
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    while (!err) {
+        n = secure_call(r, O_RECV_INTO, buf, len);
+        if (n >= 0)
+            break;
+        err = secure_wait(r, flags);
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    if (err)
+        return err;
+    note_pending(r, n, len);
+    if (n || !r->ending)
+        return n;
+    raise_error(r->st, DEGU_E_FINISHED, 0, NULL, "the connection was closed");
+    return hold_exception(r, DEGU_E_FINISHED);
+}
+
+/* All that fits into one call: pieces that are small together. */
+static size_t join_pieces(char *space, size_t size, const degu_str *pieces,
+                          size_t count)
+{
+    size_t i, part, len = 0;
+
+    for (i = 0; i < count; i++) {
+        part = size - len < pieces[i].len ? size - len : pieces[i].len;
+        memcpy(space + len, pieces[i].ptr, part);
+        len += part;
+    }
+    return len;
+}
+
+/* A call that could not send all must be made again with the same bytes. */
+static ptrdiff_t secure_send(void *ctx, const degu_str *pieces, size_t count,
+                             unsigned flags)
+{
+    Reader *r = ctx;
+    char space[16384]; /* a TLS record */
+    char *bytes = (char *)pieces->ptr;
+    size_t len = pieces->len < CALLBACK_MAX ? pieces->len : CALLBACK_MAX;
+    Py_ssize_t n = -1;
+    degu_err err = DEGU_OK;
+
+    if (count > 1 && len < sizeof space) {
+        len = join_pieces(space, sizeof space, pieces, count);
+        bytes = space;
+    }
+    if (!r->known && check_descriptor(r))
+        return hold_exception(r, DEGU_E_INTERRUPTED);
+    while (n < 0) {
+        n = secure_call(r, O_SEND, bytes, len);
+        if (n < 0)
+            err = secure_wait(r, flags);
+        if (err)
+            return err;
+        flags &= ~DEGU_IO_BEGIN;
+    }
+    return n;
+}
+
+static degu_io secure_io(Reader *r)
+{
+    degu_io io;
+
+    io.ctx = r;
+    io.recv = secure_recv;
+    io.send = secure_send;
+    return io;
+}
+
 /* ---- making and unmaking ---- */
 
 static Reader *reader_alloc(State *st, Kind kind, PyObject *source)
@@ -853,7 +1129,8 @@ static int get_timeout(State *st, PyObject *sock, int *ms)
     return 0;
 }
 
-static int reader_plain(Reader *r)
+/* Over the descriptor of a socket.socket or ssl.SSLSocket. */
+static int reader_socket(Reader *r, degu_io io)
 {
     int fd = PyObject_AsFileDescriptor(r->source), ms;
     degu_err err;
@@ -867,8 +1144,17 @@ static int reader_plain(Reader *r)
         return -1;
     }
     r->socket->signals = true;
-    return reader_start(r, DEGU_CLIENT, plain_io(r), DEGU_RECV_BUFFER,
+    return reader_start(r, DEGU_CLIENT, io, DEGU_RECV_BUFFER,
                         DEGU_SEND_BUFFER);
+}
+
+static int stop_waiting(Reader *r)
+{
+    PyObject *result = PyObject_CallMethodOneArg(
+        r->source, r->st->object[O_SET_BLOCKING], Py_False);
+
+    Py_XDECREF(result);
+    return result ? 0 : -1;
 }
 
 static int reader_duck(Reader *r)
@@ -884,22 +1170,6 @@ static int reader_duck(Reader *r)
                         DEGU_SEND_BUFFER);
 }
 
-/* An attribute of a module, once it is needed. */
-static PyObject *import_object(State *st, int index, const char *from,
-                               const char *name)
-{
-    PyObject *module;
-
-    if (!st->object[index]) {
-        module = PyImport_ImportModule(from);
-        if (!module)
-            return NULL;
-        st->object[index] = PyObject_GetAttrString(module, name);
-        Py_DECREF(module);
-    }
-    return st->object[index];
-}
-
 /* Is it a socket.socket itself, no subclass?  Subclasses mean to be called. */
 static int is_plain_socket(State *st, PyObject *sock)
 {
@@ -908,17 +1178,41 @@ static int is_plain_socket(State *st, PyObject *sock)
     return type ? (PyObject *)Py_TYPE(sock) == type : -1;
 }
 
+/* Likewise, without importing ssl: who has an SSLSocket has done that. */
+static int is_ssl_socket(State *st, PyObject *sock)
+{
+    PyObject *modules = PyImport_GetModuleDict(), *type;
+
+    if (!PyDict_GetItemString(modules, "ssl"))
+        return 0;
+    type = import_object(st, O_SSL_SOCKET, "ssl", "SSLSocket");
+    return type ? (PyObject *)Py_TYPE(sock) == type : -1;
+}
+
+static int reader_open(Reader *r)
+{
+    switch ((int)r->kind) {
+    case PLAIN:
+        return reader_socket(r, plain_io(r));
+    case SECURE:
+        return reader_socket(r, secure_io(r)) || stop_waiting(r) ? -1 : 0;
+    default:
+        return reader_duck(r);
+    }
+}
+
 static Reader *reader_client(State *st, PyObject *sock)
 {
     int plain = is_plain_socket(st, sock);
+    int secure = plain ? 0 : is_ssl_socket(st, sock);
     Reader *r;
 
-    if (plain < 0 || need_method(sock, st->object[O_CLOSE]) ||
+    if (plain < 0 || secure < 0 || need_method(sock, st->object[O_CLOSE]) ||
         need_method(sock, st->object[O_RECV_INTO]) ||
         need_method(sock, st->object[O_SEND]))
         return NULL;
-    r = reader_alloc(st, plain ? PLAIN : DUCK, sock);
-    if (r && (plain ? reader_plain(r) : reader_duck(r))) {
+    r = reader_alloc(st, plain ? PLAIN : secure ? SECURE : DUCK, sock);
+    if (r && reader_open(r)) {
         r->closed = 1; /* not ours yet */
         Py_CLEAR(r);
     }
@@ -947,7 +1241,8 @@ static void Reader_finalize(PyObject *self)
 {
     Reader *r = (Reader *)self;
 
-    if (r->kind == PLAIN && r->source && Py_REFCNT(r->source) == 1)
+    if ((r->kind == PLAIN || r->kind == SECURE) && r->source &&
+        Py_REFCNT(r->source) == 1)
         reader_close(r);
 }
 
@@ -2027,7 +2322,8 @@ static int open_for_kernel(const Output *out, const Body *b)
     int fd, plain;
 
     if (b->reader->kind != FROM || b->framing != DEGU_LENGTH ||
-        b->length < DEGU_STEP_BYTES || !out->to->socket)
+        b->length < DEGU_STEP_BYTES || !out->to->socket ||
+        is_secure(out->to))
         return -1;
     plain = is_plain_file(b->reader->st, b->reader->source);
     if (plain <= 0)
@@ -3054,12 +3350,14 @@ static PyObject *Connection_close(PyObject *self, PyObject *unused)
         Py_RETURN_NONE;
     /* Another thread may be waiting at the descriptor, whose number must not
        become another file's before it has left. */
-    if (r->kind == PLAIN && __atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
+    if (r->socket && __atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
         r->ending = 1;
         shutdown(r->own_socket.fd, SHUT_RDWR);
         Py_RETURN_NONE;
     }
     r->closed = 1;
+    if (r->kind == SECURE)
+        say_goodbye(r);
     return PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
 }
 
@@ -3086,6 +3384,19 @@ static PyObject *Connection_get_sock(PyObject *self, void *unused)
     return Py_NewRef(r->source ? r->source : Py_None);
 }
 
+/* Who is at the other end of an SSLSocket; None on any other. */
+static PyObject *Connection_get_peer(PyObject *self, void *unused)
+{
+    Reader *r = ((Connection *)self)->reader;
+    PyObject *ask;
+
+    (void)unused;
+    if (r->kind != SECURE || !r->source)
+        Py_RETURN_NONE;
+    ask = import_object(r->st, O_PEER_OF, "degu._tls", "peer_of");
+    return ask ? PyObject_CallOneArg(ask, r->source) : NULL;
+}
+
 static PyObject *Connection_get_api(PyObject *self, void *unused)
 {
     (void)unused;
@@ -3100,6 +3411,10 @@ static PyGetSetDef Connection_getset[] = {
     {"sock", Connection_get_sock, NULL, NULL, NULL},
     {"closed", Connection_get_closed, NULL, NULL, NULL},
     {"_heard", Connection_get_heard, NULL, NULL, NULL},
+    {"peer", Connection_get_peer, NULL,
+     PyDoc_STR("Who is at the other end: a degu._tls.Peer, or None without "
+               "TLS."),
+     NULL},
     {"api", Connection_get_api, NULL, NULL, NULL},
     {"bodies", Connection_get_api, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL}};
@@ -3147,7 +3462,8 @@ static PyType_Spec Connection_spec = {"degu.base.Connection",
 /* ======================================================================== */
 
 /* A degu_server that Python threads serve.  server.py makes it and is told
-   through methods of owner: _connected, _closed, _refused, _failed, _spawn. */
+   through methods of owner: _connected, _closed, _refused, _failed, _spawn,
+   and, if its connections are TLS, _secure, _shaken, _unsafe. */
 typedef struct Loop {
     PyObject_HEAD
     PyObject *app;
@@ -3312,7 +3628,7 @@ static degu_err loop_handle(degu_session *s, const degu_request *q)
 
     r->conn = s->conn;
     r->requests = s->requests;
-    degu_conn_set_io(s->conn, plain_io(r));
+    degu_conn_set_io(s->conn, is_secure(r) ? secure_io(r) : plain_io(r));
     err = call_app(w, r, q);
     reader_release(r);
     degu_conn_set_io(s->conn, io);
@@ -3365,7 +3681,7 @@ static PyObject *greet(Worker *w, Reader *r, const degu_session *s)
     if (address && credentials && number)
         session = PyObject_CallMethodObjArgs(
             w->loop->owner, w->loop->st->object[O_CONNECTED], r, number,
-            address, credentials, NULL);
+            address, credentials, r->source ? r->source : Py_None, NULL);
     Py_XDECREF(number);
     Py_XDECREF(address);
     Py_XDECREF(credentials);
@@ -3375,7 +3691,7 @@ static PyObject *greet(Worker *w, Reader *r, const degu_session *s)
 static degu_err loop_connect(degu_session *s)
 {
     Worker *w = worker_enter(s->worker);
-    Reader *r = reader_alloc(w->loop->st, SERVED, NULL);
+    Reader *r = s->data ? s->data : reader_alloc(w->loop->st, SERVED, NULL);
 
     if (r) {
         r->socket = s->socket;
@@ -3439,6 +3755,164 @@ static void loop_refuse(const degu_address *peer, void *user, void *worker)
     worker_leave(w);
 }
 
+/* ---- TLS: a transport whose connections are ssl.SSLSockets ---- */
+
+/* The way while nobody is in the app: the GIL is not held. */
+static ptrdiff_t served_recv(void *ctx, void *buf, size_t len, unsigned flags)
+{
+    Reader *r = ctx;
+    Worker *w = worker_enter(r->served->worker);
+    ptrdiff_t n = secure_recv(r, buf, len, flags);
+
+    Py_CLEAR(r->exception);
+    worker_leave(w);
+    return n;
+}
+
+static ptrdiff_t served_send(void *ctx, const degu_str *pieces, size_t count,
+                             unsigned flags)
+{
+    Reader *r = ctx;
+    Worker *w = worker_enter(r->served->worker);
+    ptrdiff_t n = secure_send(r, pieces, count, flags);
+
+    Py_CLEAR(r->exception);
+    worker_leave(w);
+    return n;
+}
+
+/* server.py makes an SSLSocket of the descriptor. */
+static degu_err loop_open(void *ctx, degu_session *s, degu_io *io)
+{
+    Loop *loop = ctx;
+    Worker *w = worker_enter(s->worker);
+    PyObject *number = PyLong_FromLong(s->socket->fd), *sock = NULL;
+    Reader *r = NULL;
+
+    if (number)
+        sock = PyObject_CallMethodOneArg(loop->owner,
+                                         loop->st->object[O_SECURE], number);
+    if (sock)
+        r = reader_alloc(loop->st, SERVED, sock);
+    if (r) {
+        r->socket = s->socket;
+        r->served = s;
+        s->data = Py_NewRef(r); /* on_close gives this one back */
+        io->ctx = r;
+        io->recv = served_recv;
+        io->send = served_send;
+    } else {
+        loop_failed(loop, NULL);
+    }
+    Py_XDECREF(sock);
+    Py_XDECREF(number);
+    worker_leave(w);
+    return r ? DEGU_OK : DEGU_E_HANDLER;
+}
+
+/* Output is waited for: a flight of a handshake fits into the socket, as a
+   rule. */
+static degu_err shake(Reader *r)
+{
+    PyObject *result = NULL;
+    degu_err err = DEGU_OK;
+
+    while (!result && !err) {
+        result = PyObject_CallMethodNoArgs(r->source,
+                                           r->st->object[O_DO_HANDSHAKE]);
+        if (result)
+            break;
+        r->socket->nonblocking =
+            is_ssl_error(r->st, O_WANT_READ, "SSLWantReadError");
+        err = secure_wait(r, 0);
+        r->socket->nonblocking = true;
+    }
+    Py_XDECREF(result);
+    return err;
+}
+
+/* server.py has a look at it, and raises if it does not like it. */
+static degu_err loop_handshake(void *secure)
+{
+    Reader *r = secure;
+    Worker *w = worker_enter(r->served->worker);
+    degu_err err = shake(r);
+    PyObject *result;
+
+    if (!err) {
+        result = PyObject_CallMethodOneArg(
+            w->loop->owner, r->st->object[O_SHAKEN], r->source);
+        if (!result)
+            err = hold_exception(r, DEGU_E_HANDSHAKE);
+        Py_XDECREF(result);
+    }
+    worker_leave(w);
+    return err == DEGU_E_TLS ? DEGU_E_HANDSHAKE : err;
+}
+
+static bool loop_has_input(void *secure)
+{
+    return ((Reader *)secure)->more;
+}
+
+static void tell_unsafe(Loop *loop, const degu_session *s, degu_err why)
+{
+    Reader *r = s->data;
+    PyObject *address = address_object(&s->peer), *result = NULL;
+    PyObject *reason = PyUnicode_FromString(degu_strerror(why));
+
+    if (address && reason)
+        result = PyObject_CallMethodObjArgs(
+            loop->owner, loop->st->object[O_UNSAFE], address, reason,
+            r->exception ? r->exception : Py_None, NULL);
+    if (!result)
+        loop_failed(loop, NULL);
+    Py_XDECREF(result);
+    Py_XDECREF(reason);
+    Py_XDECREF(address);
+}
+
+/* With or without the GIL, as loop_close(). */
+static void loop_unsafe(degu_session *s, degu_err why)
+{
+    if (s->worker)
+        worker_enter(s->worker);
+    tell_unsafe(s->user, s, why);
+    Py_CLEAR(s->data);
+    if (s->worker)
+        worker_leave(s->worker);
+}
+
+static void loop_end_way(void *secure, bool clean)
+{
+    Reader *r = secure;
+    void *worker = r->served->worker;
+    PyObject *result;
+
+    if (worker)
+        worker_enter(worker);
+    r->conn = clean ? r->served->conn : NULL;
+    say_goodbye(r);
+    result = PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
+    if (!result)
+        PyErr_Clear();
+    Py_XDECREF(result);
+    r->conn = NULL;
+    r->served = NULL;
+    r->socket = NULL;
+    Py_DECREF(r);
+    if (worker)
+        worker_leave(worker);
+}
+
+static degu_transport loop_transport(Loop *loop)
+{
+    degu_transport transport = {loop, loop_open, loop_handshake,
+                                loop_has_input, loop_end_way};
+
+    return transport;
+}
+
 /* ---- threads ---- */
 
 static void loop_shortage(void *user, void *worker)
@@ -3467,6 +3941,7 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
     config.user = loop;
     config.on_connect = loop_connect;
     config.on_close = loop_close;
+    config.on_handshake_error = loop_unsafe;
     config.on_refuse = loop_refuse;
     config.on_shortage = loop_shortage;
     return config;
@@ -3504,17 +3979,17 @@ static int loop_start(Loop *loop, int fd, const degu_server_config *config)
 static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
     static char *names[] = {"fd", "app", "owner", "max_connections",
-                            "max_requests", "timeout_ms", NULL};
+                            "max_requests", "timeout_ms", "secure", NULL};
     State *st = PyType_GetModuleState(type);
-    int fd, max_connections, timeout_ms;
+    int fd, max_connections, timeout_ms, secure = 0;
     degu_server_config config;
     unsigned max_requests;
     PyObject *app, *owner;
     Loop *loop;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIi:Loop", names, &fd, &app,
-                                     &owner, &max_connections, &max_requests,
-                                     &timeout_ms))
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIi|p:Loop", names, &fd,
+                                     &app, &owner, &max_connections,
+                                     &max_requests, &timeout_ms, &secure))
         return NULL;
     loop = (Loop *)type->tp_alloc(type, 0);
     if (!loop)
@@ -3528,6 +4003,8 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     loop->slots = PyMem_RawCalloc((size_t)max_connections, sizeof(degu_slot));
     config = loop_config(loop, (size_t)max_connections, max_requests,
                          timeout_ms);
+    if (secure)
+        config.transport = loop_transport(loop);
     if (!loop->slots)
         PyErr_NoMemory();
     if (!loop->slots || loop_start(loop, fd, &config))
@@ -3858,7 +4335,9 @@ static int make_objects(PyObject *module, State *st)
     static const char *const names[] = {
         "range", "fileno", "close", "release", "_source", "_length", "_state",
         "gettimeout", "recv_into", "send", "readinto", "readline", "write",
-        "_failed", "_connected", "_closed", "_refused", "_spawn"};
+        "_failed", "_connected", "_closed", "_refused", "_spawn", "_secure",
+        "_shaken", "_unsafe", "setblocking", "do_handshake", "pending",
+        "unwrap"};
     static const char *const items[] = {"method", "uri", "script", "path",
                                         "query", "headers", "body"};
     PyObject **o = st->object;

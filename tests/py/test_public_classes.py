@@ -3,6 +3,7 @@
 doc/python says the same."""
 
 import copy
+import functools
 import importlib
 import inspect
 import io
@@ -25,6 +26,7 @@ from degu.base import (
     API,
     Body,
     BodyIter,
+    CertificateRefusedError,
     ChunkedBody,
     ChunkedBodyIter,
     Connection,
@@ -39,10 +41,10 @@ from degu.base import (
     TruncatedError,
     api,
 )
-from degu.client import Client
-from degu.misc import RequestLogger, TempServer
+from degu.client import Client, SSLClient
+from degu.misc import RequestLogger, TempPKI, TempServer, TempSSLServer
 from degu.rgi import Validator
-from degu.server import Server
+from degu.server import Server, SSLServer
 
 
 def app(session, request, api):
@@ -55,12 +57,23 @@ def make_connection(folder):
     return Connection(ours, None)
 
 
+@functools.cache
+def make_pki():
+    return TempPKI()
+
+
+def sslconfig():
+    return make_pki().get_server_config()
+
+
 # class: (how to make one, subclasses, pickles)
 CLASSES = {
     API: (lambda folder: API(*api), True, True),
     AllowedMethods: (lambda folder: AllowedMethods('GET'), True, True),
     Body: (lambda folder: Body(io.BytesIO(b'a'), 1), False, False),
     BodyIter: (lambda folder: BodyIter([b'a'], 1), False, False),
+    CertificateRefusedError: (
+        lambda folder: CertificateRefusedError('a'), True, True),
     ChunkedBody: (lambda folder: ChunkedBody(io.BytesIO()), False, False),
     ChunkedBodyIter: (lambda folder: ChunkedBodyIter([]), False, False),
     Client: (lambda folder: Client(b'x'), True, False),
@@ -70,6 +83,9 @@ CLASSES = {
     EmptyPreambleError: (lambda folder: EmptyPreambleError('a'), True, True),
     degu.EmbeddedServer: (
         lambda folder: degu.EmbeddedServer(b'', None, app), True, False),
+    degu.EmbeddedSSLServer: (
+        lambda folder: degu.EmbeddedSSLServer(sslconfig(), b'', None, app),
+        True, False),
     FilesApp: (FilesApp, True, False),
     MethodFilter: (
         lambda folder: MethodFilter(app, AllowedMethods('GET')), True, True),
@@ -81,8 +97,14 @@ CLASSES = {
     RequestLogger: (lambda folder: RequestLogger(app), True, True),
     Response: (lambda folder: Response(200, 'OK', {}, None), True, True),
     Router: (lambda folder: Router({'a': app}), True, True),
+    SSLClient: (lambda folder: SSLClient({}, ('::1', 1)), True, False),
+    SSLServer: (
+        lambda folder: SSLServer(sslconfig(), b'', app), True, False),
     Server: (lambda folder: Server(b'', app), True, False),
     Session: (lambda folder: Session(b'x'), False, False),
+    TempPKI: (lambda folder: TempPKI(), True, False),
+    TempSSLServer: (
+        lambda folder: TempSSLServer(make_pki(), b'', app), True, False),
     TempServer: (lambda folder: TempServer(b'', app), True, False),
     TruncatedError: (lambda folder: TruncatedError('a'), True, True),
     Validator: (lambda folder: Validator(app), True, True),
