@@ -78,6 +78,19 @@ def surplus(before, allowed=set):
         time.sleep(0.005)
 
 
+@pytest.fixture(scope='session')
+def pki():
+    """Certificates of a server, of a client, and of their authorities."""
+    from degu.misc import TempPKI
+
+    with pytest.MonkeyPatch.context() as patch:
+        # The program openssl is nothing for a sanitizer.
+        patch.delenv('LD_PRELOAD', raising=False)
+        made = TempPKI()
+    with made:
+        yield made
+
+
 @pytest.fixture(scope='module', autouse=True)
 def leaves_nothing():
     """A module's own servers are among what must be gone after it."""
