@@ -476,20 +476,15 @@ def _alert_of(error: BaseException) -> str | None:
     return found[1].strip('_') if found else None
 
 
-def is_refusal(
-    error: BaseException, sslctx: ssl.SSLContext | None = None
-) -> bool:
+def is_refusal(error: BaseException) -> bool:
     """Does this error say that the other end has refused our certificate, or
-    that we have none?
+    wants one?
 
-    The latter is a handshake_failure in TLS 1.2 (RFC 5246 section 7.4.6),
-    where that also stands for a cipher that is not to the other end's liking.
-    In TLS 1.3, which a context may tell, it only stands for that.
+    TLS 1.2 has no alert for a certificate that is missing but
+    handshake_failure (RFC 5246 section 7.4.6), which may as well be about the
+    cipher: that does not say it.
     """
-    alert = _alert_of(error)
-    if alert == 'HANDSHAKE_FAILURE':
-        return sslctx is None or sslctx.protocol == ssl.PROTOCOL_TLSv1_2
-    return alert in _REFUSALS
+    return _alert_of(error) in _REFUSALS
 
 
 def explain(error: BaseException) -> str:
@@ -520,8 +515,7 @@ def explain(error: BaseException) -> str:
 def translate(error: BaseException) -> BaseException:
     """The exception to raise for *error*, which an operation on a TLS socket
     has raised: itself, or a `CertificateRefusedError` if it says that."""
-    alert = _alert_of(error)
-    if alert not in _REFUSALS:
+    if not is_refusal(error):
         return error
     refused = CertificateRefusedError(explain(error), 'E_CERTIFICATE_REFUSED')
     refused.__cause__ = error

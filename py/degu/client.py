@@ -13,6 +13,8 @@ from degu.base import Connection, DeguError, Response
 if TYPE_CHECKING:
     import ssl
 
+    from degu._tls import build_client_sslctx
+
 __all__ = (
     'Client',
     'Connection',
@@ -349,7 +351,7 @@ class SSLClient(Client):
         headers: dict[str, str] | None = None,
         **options: Any,
     ) -> None:
-        self.sslctx = sslctx
+        self._sslctx: ssl.SSLContext = tls().check_client_sslctx(sslctx)
         given = dict(options)
         self._pins = tls().check_pins(options.pop('pins', None))
         ssl_host = options.pop('ssl_host', _NOT_GIVEN)
@@ -365,7 +367,7 @@ class SSLClient(Client):
         return self._sslctx
 
     @sslctx.setter
-    def sslctx(self, sslctx: 'ssl.SSLContext | dict[str, Any]') -> None:
+    def sslctx(self, sslctx: Any) -> None:
         self._sslctx = tls().check_client_sslctx(sslctx)
 
     def __repr__(self) -> str:
@@ -378,6 +380,7 @@ class SSLClient(Client):
         name = self.ssl_host
         try:
             # It takes sock's place, with its timeout, and its descriptor.
+            secure: ssl.SSLSocket
             sock = secure = self._sslctx.wrap_socket(
                 sock,
                 # To a certificate an address has no scope.

@@ -37,6 +37,8 @@ __all__ = (
 if TYPE_CHECKING:
     import ssl
 
+    from degu._tls import build_server_sslctx
+
 log = logging.getLogger('degu.server')
 
 App = (
@@ -347,7 +349,7 @@ class Server:
                 return session
             # A descriptor of its own: whatever is done to it, the server's
             # stays; but whether a call waits is common to both.
-            sock = secure
+            sock: socket.socket | None = secure
             if sock is None:
                 sock = session._sock = socket.socket(fileno=os.dup(fd))
             sock.settimeout(self.timeout)
@@ -417,7 +419,7 @@ class SSLServer(Server):
         from degu import _tls
 
         self._tls = _tls
-        self.sslctx = sslctx
+        self._sslctx = _tls.check_server_sslctx(sslctx)
         self._pins = _tls.check_pins(options.pop('pins', None))
         super().__init__(address, app, **options)
         if self._pins is not None:
@@ -428,7 +430,7 @@ class SSLServer(Server):
         return self._sslctx
 
     @sslctx.setter
-    def sslctx(self, sslctx: 'ssl.SSLContext | dict[str, Any]') -> None:
+    def sslctx(self, sslctx: Any) -> None:
         self._sslctx = self._tls.check_server_sslctx(sslctx)
 
     def __repr__(self) -> str:

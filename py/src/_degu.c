@@ -821,13 +821,33 @@ static bool is_ssl_error(State *st, int index, const char *name)
     return type && PyErr_ExceptionMatches(type);
 }
 
+/* An end of file without a close_notify.  Up to 3.11 there is a class for it
+   only with some versions of OpenSSL. */
+static bool is_truncation(State *st)
+{
+    PyObject *pending, *reason;
+    bool found = is_ssl_error(st, O_SSL_EOF, "SSLEOFError");
+
+    if (found)
+        return true;
+    pending = take_exception();
+    reason = PyObject_GetAttrString(pending, "reason");
+    if (reason && PyUnicode_Check(reason))
+        found = PyUnicode_CompareWithASCIIString(
+                    reason, "UNEXPECTED_EOF_WHILE_READING") == 0;
+    Py_XDECREF(reason);
+    PyErr_Clear();
+    give_exception(pending);
+    return found;
+}
+
 /* What the exception of an SSLSocket's method means to the core; it may go on
    waiting for the core to return. */
 static degu_err secure_fail(Reader *r)
 {
     PyObject *pending, *translate, *found = NULL, *number;
 
-    if (is_ssl_error(r->st, O_SSL_EOF, "SSLEOFError")) {
+    if (is_truncation(r->st)) {
         PyErr_Clear();
         return DEGU_E_TRUNCATED;
     }
