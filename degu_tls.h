@@ -707,6 +707,8 @@ static bool degu_priv_tls_set_rules(SSL_CTX *ctx)
     SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                  SSL_OP_NO_TICKET |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
+    /* The system's configuration may have it; it hides truncation. */
+    SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
@@ -1063,7 +1065,7 @@ static ptrdiff_t degu_priv_tls_outcome(degu_priv_tls *t, int result)
         return 0;
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
-        return t->failed;
+        return t->failed ? t->failed : DEGU_E_TLS;
     case SSL_ERROR_SYSCALL:
         t->dead = true;
         outcome = t->failed ? t->failed : DEGU_E_RESET;

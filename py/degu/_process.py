@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from degu._address import Address
-from degu.server import Server
+from degu.server import Server, SSLServer
 
 # A process that does not heed SIGTERM for so many seconds is killed.
 _PATIENCE = 5
@@ -80,8 +80,6 @@ def _build(
     app = _build_app(build_func, args)
     if sslconfig is None:
         return Server(address, app, **options)
-    from degu.server import SSLServer
-
     return SSLServer(sslconfig, address, app, **options)
 
 
