@@ -1,4 +1,4 @@
-/* degu_tls.h - TLS with client certificates for degu.h - OpenSSL 3
+/* degu_tls.h - TLS by OpenSSL 3 for degu.h - version 0.1.0
    SPDX-License-Identifier: MIT OR 0BSD
 
    Do this in *one* C or C++ file, and link with -lssl -lcrypto -pthread:

@@ -31,6 +31,7 @@ CHECKS = ('-*,bugprone-*,cert-*,clang-analyzer-*,'
           '-bugprone-macro-parentheses,-bugprone-narrowing-conversions,'
           '-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafe'
           'BufferHandling')
+HEADERS = ('degu.h', 'degu_tls.h')
 problems = []
 
 
@@ -90,15 +91,25 @@ def extension_holds_no_http():
                     name, literal))
 
 
-def names_in_header():
+def names_in_headers():
     """Public macros begin with DEGU_, nothing has two underscores in a row
     but what the compiler defines."""
-    text = read('degu.h')
-    for name in sorted(set(re.findall(r'^#\s*define (\w+)', text, re.M))):
-        if not name.startswith('DEGU_') and name != '_GNU_SOURCE':
-            problem('degu.h: macro ' + name)
-    for name in sorted(set(re.findall(r'\b[Dd]egu__\w*', text))):
-        problem('degu.h: reserved in C++: ' + name)
+    for header in HEADERS:
+        text = read(header)
+        for name in sorted(set(re.findall(r'^#\s*define (\w+)', text, re.M))):
+            if not name.startswith('DEGU_') and name != '_GNU_SOURCE':
+                problem('{}: macro {}'.format(header, name))
+        for name in sorted(set(re.findall(r'\b[Dd]egu__\w*', text))):
+            problem('{}: reserved in C++: {}'.format(header, name))
+
+
+def openssl_stays_outside():
+    """Only the implementation of degu_tls.h includes OpenSSL."""
+    declared = read('degu_tls.h').partition('#endif /* DEGU_TLS_H */')[0]
+    for (name, text) in (('degu.h', read('degu.h')),
+                         ('degu_tls.h, declarations', declared)):
+        if re.search(r'#\s*include\s*<openssl|\bSSL_\w+\b', text):
+            problem('OpenSSL in ' + name)
 
 
 def versions():
@@ -108,6 +119,8 @@ def versions():
     said = {
         'degu.h, first line':
             re.search(r'version (\S+)', read('degu.h').split('\n')[0])[1],
+        'degu_tls.h, first line': re.search(
+            r'version (\S+)', read('degu_tls.h').split('\n')[0])[1],
         'degu.h, numbers': numbers,
         'CHANGELOG.md':
             re.search(r'^## (\d\S*)', read('CHANGELOG.md'), re.M)[1],
@@ -140,20 +153,20 @@ def mypy_is_old():
 def analyse(tmp):
     source = tmp + '/degu.c'
     with open(source, 'w') as file:
-        file.write('#define DEGU_IMPLEMENTATION\n#include "degu.h"\n')
+        file.write('#define DEGU_IMPLEMENTATION\n#include "degu_tls.h"\n')
     cc = shlex.split(os.environ.get('CC', 'cc'))
     tool('gcc -fanalyzer', cc + [
         '-fanalyzer', '-Werror', '-O1', '-I' + ROOT, '-c', source, '-o',
         tmp + '/degu.o'])
     tool('clang-tidy', [
         'clang-tidy', '--quiet', '--checks=' + CHECKS,
-        '--header-filter=degu.h', '--warnings-as-errors=*', source, '--',
+        '--header-filter=degu(_tls)?.h', '--warnings-as-errors=*', source, '--',
         '-I' + ROOT])
     tool('cppcheck', [
         'cppcheck', '--quiet', '--enable=warning,performance,portability',
         '--std=c99', '--inline-suppr', '--error-exitcode=1',
         '--suppress=missingIncludeSystem', '-DDEGU_IMPLEMENTATION',
-        '--force', '--max-configs=4', 'degu.h'])
+        '--force', '--max-configs=4', *HEADERS])
     tool('mypy --strict', ['mypy', '--strict', 'py/degu'],
          env=dict(os.environ, MYPYPATH=ROOT + '/py'))
     # Debian 12's takes classes of the standard library for variables of ours.
@@ -165,7 +178,8 @@ def analyse(tmp):
 
 def main():
     print('== rules', flush=True)
-    for rule in (rules, extension_holds_no_http, names_in_header, versions):
+    for rule in (rules, extension_holds_no_http, names_in_headers,
+                 openssl_stays_outside, versions):
         rule()
     if sys.argv[1:] != ['--rules']:
         with tempfile.TemporaryDirectory(prefix='degu-lint.') as tmp:

@@ -354,7 +354,10 @@ class Server:
                 sock = session._sock = socket.socket(fileno=os.dup(fd))
             sock.settimeout(self.timeout)
             accepted = self._on_connect(session, sock) is True
-            os.set_blocking(fd, secure is None)
+            if secure is None:
+                os.set_blocking(fd, True)
+            else:
+                secure.setblocking(False)
             if accepted:
                 return session
             log.warning('- %s Rejected by app.on_connect()', session)
