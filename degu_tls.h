@@ -245,6 +245,7 @@ DEGU_API void degu_tls_end(const degu_io *io, bool clean);
 #error "degu_tls.h: needs OpenSSL 3"
 #endif
 
+#define DEGU_PRIV_TLS_WHY (sizeof(((degu_tls *)0)->why))
 #ifdef __cplusplus
 #define DEGU_PRIV_TLS_CAST(type, x) static_cast<type>(x)
 #else
@@ -297,7 +298,7 @@ typedef struct degu_priv_tls_load {
     degu_priv_tls_context *context;
     const degu_tls_config *config;
     degu_err err;
-    char *why; /* of sizeof(degu_tls.why) bytes */
+    char *why; /* DEGU_PRIV_TLS_WHY bytes */
 } degu_priv_tls_load;
 
 #if defined(__GNUC__)
@@ -310,8 +311,7 @@ static bool degu_priv_tls_refuse(degu_priv_tls_load *load, degu_err err,
 
     load->err = err;
     va_start(args, format);
-    vsnprintf(load->why, sizeof DEGU_PRIV_TLS_CAST(degu_tls *, NULL)->why,
-              format, args);
+    (void)vsnprintf(load->why, DEGU_PRIV_TLS_WHY, format, args);
     va_end(args);
     ERR_clear_error();
     return false;
@@ -366,7 +366,7 @@ static BIO *degu_priv_tls_open_file(degu_priv_tls_load *load, const char *what,
         if (bio)
             return bio;
         if (file)
-            fclose(file);
+            (void)fclose(file);
         else
             close(fd);
         degu_priv_tls_refuse(load, DEGU_E_SPACE, "%s: %s: no memory", what,
@@ -550,26 +550,35 @@ static bool degu_priv_tls_hash_key(X509 *certificate, unsigned char *sha256)
     return good == 1;
 }
 
+static bool degu_priv_tls_is_pinned(const degu_priv_tls_context *context,
+                                    X509 *certificate)
+{
+    unsigned char sha256[32] = {0};
+    size_t i;
+
+    if (!certificate || !degu_priv_tls_hash_key(certificate, sha256))
+        return false;
+    for (i = 0; i < context->pin_count; i++)
+        if (!memcmp(context->pins[i].sha256, sha256, sizeof sha256))
+            return true;
+    return false;
+}
+
 /* In OpenSSL's place: the authorities if there are any, and then the pins. */
 static int degu_priv_tls_verify(X509_STORE_CTX *store, void *arg)
 {
     const degu_priv_tls_context *context =
         DEGU_PRIV_TLS_CAST(const degu_priv_tls_context *, arg);
-    X509 *certificate = X509_STORE_CTX_get0_cert(store);
-    degu_tls_pin pin;
-    size_t i;
-    int good = context->has_authority ? X509_verify_cert(store) : 1;
+    const int good = context->has_authority ? X509_verify_cert(store) : 1;
+    bool pinned;
 
     if (good <= 0)
         return good;
-    if (certificate && degu_priv_tls_hash_key(certificate, pin.sha256))
-        for (i = 0; i < context->pin_count; i++)
-            if (!memcmp(&context->pins[i], &pin, sizeof pin)) {
-                X509_STORE_CTX_set_error(store, X509_V_OK);
-                return 1;
-            }
-    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
-    return 0;
+    pinned = degu_priv_tls_is_pinned(context, X509_STORE_CTX_get0_cert(store));
+    X509_STORE_CTX_set_error(store, pinned
+                                        ? X509_V_OK
+                                        : X509_V_ERR_APPLICATION_VERIFICATION);
+    return pinned;
 }
 
 static bool degu_priv_tls_load_authorities(degu_priv_tls_load *load)
@@ -979,7 +988,7 @@ static BIO_METHOD *degu_priv_tls_method(void)
 
 static void degu_priv_tls_say(degu_priv_tls *t, const char *text)
 {
-    snprintf(t->why, sizeof t->why, "%s", text);
+    (void)snprintf(t->why, sizeof t->why, "%s", text);
 }
 
 static degu_err degu_priv_tls_untrusted(degu_priv_tls *t)
