@@ -275,7 +275,7 @@ typedef struct degu_priv_tls {
     SSL *ssl;
     degu_priv_tls_context *context;
     degu_socket *socket;
-    unsigned flags;  /* for the next call of the socket */
+    unsigned flags;  /* for the socket, of the call in hand */
     degu_err failed; /* what the socket's last call returned, if an error */
     bool eof;        /* the socket has ended, with or without close_notify */
     bool dead;       /* after an error that ends all (SSL_shutdown(3)) */
@@ -918,7 +918,6 @@ static degu_priv_tls_context *degu_priv_tls_take(degu_tls *tls)
    but a broken connection the call may be made again. */
 static int degu_priv_tls_passed(degu_priv_tls *t, BIO *bio, ptrdiff_t n)
 {
-    t->flags = 0;
     BIO_clear_retry_flags(bio);
     if (n >= 0)
         return DEGU_PRIV_TLS_CAST(int, n);
@@ -1095,11 +1094,14 @@ static ptrdiff_t degu_priv_tls_outcome(degu_priv_tls *t, int result)
     return outcome;
 }
 
-/* Before each call of OpenSSL; its errors are the thread's, not ours alone. */
+/* Before each call of OpenSSL; its errors are the thread's, not ours alone.  A
+   step begins even if this call of it does not come as far as the socket. */
 static void degu_priv_tls_begin(degu_priv_tls *t, unsigned flags)
 {
     ERR_clear_error();
-    t->flags = flags & (DEGU_IO_BEGIN | DEGU_IO_NOWAIT);
+    if (flags & DEGU_IO_BEGIN)
+        t->socket->deadline = 0;
+    t->flags = flags & DEGU_IO_NOWAIT;
     t->failed = DEGU_OK;
 }
 
