@@ -563,6 +563,9 @@ static bool degu_priv_tls_is_pinned(const degu_priv_tls_context *context,
             return true;
     return false;
 }
+/* What comes nearest, as TLSA records are pins in the DNS, which are not used
+   here: its alert tells the other end that it is about its certificate. */
+#define DEGU_PRIV_TLS_NO_PIN X509_V_ERR_DANE_NO_MATCH
 
 /* In OpenSSL's place: the authorities if there are any, and then the pins. */
 static int degu_priv_tls_verify(X509_STORE_CTX *store, void *arg)
@@ -575,9 +578,8 @@ static int degu_priv_tls_verify(X509_STORE_CTX *store, void *arg)
     if (good <= 0)
         return good;
     pinned = degu_priv_tls_is_pinned(context, X509_STORE_CTX_get0_cert(store));
-    X509_STORE_CTX_set_error(store, pinned
-                                        ? X509_V_OK
-                                        : X509_V_ERR_APPLICATION_VERIFICATION);
+    X509_STORE_CTX_set_error(store,
+                             pinned ? X509_V_OK : DEGU_PRIV_TLS_NO_PIN);
     return pinned;
 }
 
@@ -1007,7 +1009,7 @@ static degu_err degu_priv_tls_untrusted(degu_priv_tls *t)
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         return DEGU_E_CERTIFICATE_NAME;
-    case X509_V_ERR_APPLICATION_VERIFICATION:
+    case DEGU_PRIV_TLS_NO_PIN:
         degu_priv_tls_say(t, degu_strerror(DEGU_E_PIN));
         return DEGU_E_PIN;
     default:
