@@ -497,6 +497,21 @@ static bool degu_priv_tls_load_key(degu_priv_tls_load *load)
                                         what, path, degu_priv_tls_reason());
 }
 
+/* A server whose only cipher cannot use its key would serve nobody. */
+static bool degu_priv_tls_key_fits(degu_priv_tls_load *load)
+{
+    const X509 *own = SSL_CTX_get0_certificate(load->context->ctx);
+    const EVP_PKEY *key = X509_get0_pubkey(own);
+
+    if (!load->context->server || load->config->profile != DEGU_TLS_1_2 ||
+        EVP_PKEY_is_a(key, "RSA") || EVP_PKEY_is_a(key, "RSA-PSS"))
+        return true;
+    return degu_priv_tls_refuse(load, DEGU_E_TLS_FILE,
+                                "cert: %s: its key is no RSA key, which "
+                                "DEGU_TLS_1_2 wants of a server",
+                                degu_priv_tls_place(load->config->cert_file));
+}
+
 static bool degu_priv_tls_load_own(degu_priv_tls_load *load)
 {
     const degu_tls_config *config = load->config;
@@ -512,7 +527,7 @@ static bool degu_priv_tls_load_own(degu_priv_tls_load *load)
     return degu_priv_tls_load_certificates(load, "cert", config->cert_file,
                                            config->cert,
                                            degu_priv_tls_take_own) &&
-           degu_priv_tls_load_key(load);
+           degu_priv_tls_load_key(load) && degu_priv_tls_key_fits(load);
 }
 
 /* ---- Trust ---- */
