@@ -309,6 +309,8 @@ static bool degu_priv_tls_refuse(degu_priv_tls_load *load, degu_err err,
 {
     va_list args;
 
+    if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
+        err = DEGU_E_SPACE;
     load->err = err;
     va_start(args, format);
     (void)vsnprintf(load->why, DEGU_PRIV_TLS_WHY, format, args);
@@ -774,6 +776,7 @@ static void degu_priv_tls_release(degu_priv_tls_context *context)
     CRYPTO_THREAD_lock_free(context->lock);
     OPENSSL_free(context->pins);
     OPENSSL_free(context);
+    ERR_clear_error(); /* it can fail at that, for want of memory */
 }
 
 static BIO_METHOD *degu_priv_tls_method(void);
@@ -864,6 +867,7 @@ static degu_err degu_priv_tls_open(degu_tls *tls, bool server,
     if (tls->lock)
         return DEGU_OK;
     degu_tls_close(tls);
+    snprintf(tls->why, sizeof tls->why, "no memory");
     return DEGU_E_SPACE;
 }
 
@@ -1066,6 +1070,8 @@ static degu_err degu_priv_tls_judge(degu_priv_tls *t)
 
     degu_priv_tls_say(t, degu_priv_tls_reason());
     switch (reason) {
+    case ERR_R_MALLOC_FAILURE:
+        return DEGU_E_SPACE;
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
         return degu_priv_tls_untrusted(t);
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
@@ -1435,6 +1441,7 @@ static void degu_priv_tls_free(degu_priv_tls *t)
     SSL_free(t->ssl);
     degu_priv_tls_release(t->context);
     OPENSSL_free(t);
+    ERR_clear_error();
 }
 
 static void degu_priv_tls_close(void *ctx, bool clean)
@@ -1446,7 +1453,6 @@ static void degu_priv_tls_close(void *ctx, bool clean)
         t->socket->nonblocking = true;
         degu_priv_tls_begin(t, 0);
         (void)SSL_shutdown(t->ssl);
-        ERR_clear_error();
         t->socket->nonblocking = nonblocking;
     }
     degu_priv_tls_zero(&t->socket->over, sizeof t->socket->over);
@@ -1467,24 +1473,28 @@ static bool degu_priv_tls_trim(const char *name, char *text, size_t size)
 }
 
 /* Whom a client means to talk to. */
-static bool degu_priv_tls_set_name(degu_priv_tls *t, const char *name)
+static degu_err degu_priv_tls_set_name(degu_priv_tls *t, const char *name)
 {
     X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
     const bool any = t->context->any_host_name || !t->context->has_authority;
     unsigned char ip[16];
     char text[256];
+    bool good;
 
     if (!name)
-        return any;
+        return any ? DEGU_OK : DEGU_E_ARGUMENT;
     if (!degu_priv_tls_trim(name, text, sizeof text))
-        return false;
+        return DEGU_E_ARGUMENT;
     if (inet_pton(AF_INET, text, ip) == 1 || inet_pton(AF_INET6, text, ip) == 1)
-        return any || X509_VERIFY_PARAM_set1_ip_asc(param, text) == 1;
+        return any || X509_VERIFY_PARAM_set1_ip_asc(param, text) == 1
+                   ? DEGU_OK
+                   : DEGU_E_SPACE;
     X509_VERIFY_PARAM_set_hostflags(param,
                                     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
                                         X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    return SSL_set_tlsext_host_name(t->ssl, text) == 1 &&
+    good = SSL_set_tlsext_host_name(t->ssl, text) == 1 &&
            (any || SSL_set1_host(t->ssl, text) == 1);
+    return good ? DEGU_OK : DEGU_E_SPACE;
 }
 
 /* A session over a socket, without a way yet; NULL without memory. */
@@ -1516,14 +1526,16 @@ DEGU_API degu_err degu_tls_start(degu_tls *tls, degu_socket *socket,
                                  const char *name, degu_io *io)
 {
     degu_priv_tls *t;
+    degu_err err;
 
     ERR_clear_error();
     t = degu_priv_tls_new(tls, socket);
     if (!t)
         return DEGU_E_SPACE;
-    if (!t->context->server && !degu_priv_tls_set_name(t, name)) {
+    err = t->context->server ? DEGU_OK : degu_priv_tls_set_name(t, name);
+    if (err) {
         degu_priv_tls_free(t);
-        return DEGU_E_ARGUMENT;
+        return err;
     }
     if (t->context->server)
         SSL_set_accept_state(t->ssl);
@@ -1563,11 +1575,9 @@ static degu_err degu_priv_tls_shake(void *ctx)
         degu_priv_tls_say(t, "the other end has chosen another protocol");
         return DEGU_E_HANDSHAKE;
     }
-    if (!degu_priv_tls_note_peer(t))
-        return DEGU_E_SPACE;
+    t->shaken = degu_priv_tls_note_peer(t);
     ERR_clear_error();
-    t->shaken = true;
-    return DEGU_OK;
+    return t->shaken ? DEGU_OK : DEGU_E_SPACE;
 }
 
 DEGU_API degu_err degu_tls_handshake(const degu_io *io)
