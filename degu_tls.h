@@ -1459,13 +1459,14 @@ static void degu_priv_tls_close(void *ctx, bool clean)
     degu_priv_tls_free(t);
 }
 
-/* name without brackets and scope, which certificates know nothing of. */
+/* name without brackets and scope, which certificates know nothing of.  A dot
+   in front would mean every name below it, to OpenSSL. */
 static bool degu_priv_tls_trim(const char *name, char *text, size_t size)
 {
     const char *start = name[0] == '[' ? name + 1 : name;
     const size_t len = strcspn(start, "%]");
 
-    if (len == 0 || len >= size)
+    if (len == 0 || len >= size || start[0] == '.')
         return false;
     memcpy(text, start, len);
     text[len] = '\0';
