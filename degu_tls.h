@@ -346,7 +346,7 @@ static int degu_priv_tls_no_password(char *buf, int size, int writing,
 static BIO *degu_priv_tls_open_file(degu_priv_tls_load *load, const char *what,
                                     const char *path, bool is_private)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat status;
     FILE *file;
     BIO *bio;
