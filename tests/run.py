@@ -467,7 +467,8 @@ def stage_readme():
     for (index, (name, text)) in enumerate(programs):
         program = '{}/readme/{}'.format(BUILD, index)
         is_program = re.search(r'\bmain\(', text)
-        if '#include "degu.h"' not in text:
+        secure = '"degu_tls.h"' in text
+        if not re.search('#include "degu(_tls)?.h"', text):
             text = '#include "degu.h"\n' + text
         with open(program + '.c', 'w') as file:
             file.write(text.replace('127.0.0.1:8080', address))
@@ -475,7 +476,11 @@ def stage_readme():
                  program + '.c']
         run(name + ' compiles',
             CC + flags + (CFLAGS + ['-o', program] if is_program else
-                          ['-fsyntax-only', '-Wno-unused']), counted=False)
+                          ['-fsyntax-only', '-Wno-unused']) +
+            (['-lssl', '-lcrypto'] if secure and is_program else []),
+            counted=False)
+        if secure:
+            continue  # needs certificates
         if 'degu_server_open(' in text and is_program:
             servers.append((name, program))
         elif 'degu_client_open(' in text and is_program:

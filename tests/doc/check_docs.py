@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""Checks the manual against degu.h.
+"""Checks the manual against degu.h and degu_tls.h.
 
     check_docs.py           check
     check_docs.py --write   first renew what is generated: doc/errors.md, and
-                            the declarations in doc/c-api.md
+                            the declarations in doc/c-api.md and doc/tls.md
 
 What is checked:
 
 - every public function and type has its declaration, the header's, in a block
-  of doc/c-api.md that begins with ```h;
-- every public macro and enumerator is named there, every limit with its
-  default in the table;
+  that begins with ```h: those of degu.h in doc/c-api.md, those of degu_tls.h
+  in doc/tls.md;
+- every public macro and enumerator is named there, every limit of degu.h with
+  its default in the table;
 - every name that a module of the Python package exports stands as code in the
   text of a page in doc/python, whose index leads to each of them;
-- a name with our prefix exists, in all documents;
+- a name with our prefix exists in one of the headers, in all documents;
 - the inputs in doc/errors.md give the errors they are listed for, and the page
   is not stale;
-- a ```c block with a main() compiles, and one that begins with ```c run exits
-  with 0;
+- a ```c block with a main() compiles, with OpenSSL if it includes degu_tls.h,
+  and one that begins with ```c run exits with 0;
 - a link within the repository leads somewhere.
 
 CC chooses the compiler.  The last line is the sum of all checks.
@@ -36,7 +37,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CC = shlex.split(os.environ.get('CC', 'cc'))
 FLAGS = ['-O1', '-Wall', '-Wextra', '-Werror', '-I' + ROOT, '-pthread']
+TLS_LIBRARIES = ['-lssl', '-lcrypto']
 API = 'doc/c-api.md'
+TLS_API = 'doc/tls.md'
 ERRORS = 'doc/errors.md'
 PYTHON = 'doc/python'
 PACKAGE = 'py/degu'
@@ -110,12 +113,14 @@ def declared_name(declaration):
 
 
 class Header:
-    """The declaration part of degu.h."""
+    """The declaration part of a header, and the page that explains it."""
 
-    def __init__(self):
-        text = read('degu.h')
-        self.text = text[:text.index('#endif /* DEGU_H */')]
-        body = self.text[self.text.index('#ifndef DEGU_H\n'):]
+    def __init__(self, name, guard, page):
+        self.name = name
+        self.page = page
+        text = read(name)
+        self.text = text[:text.index('#endif /* {} */'.format(guard))]
+        body = self.text[self.text.index('#ifndef {}\n'.format(guard)):]
         self.declared = {}
         for declaration in declarations(body):
             name = declared_name(declaration)
@@ -128,7 +133,7 @@ class Header:
             self.constants |= set(re.findall(r'^\s*(DEGU_\w+) =', found[1],
                                              re.M))
         self.constants = {name for name in self.constants if
-                          name != 'DEGU_H' and
+                          name != guard and
                           not name.startswith('DEGU_PRIV_')}
         self.names = set(NAME.findall(self.text)) | {
             'DEGU_' + error[0] for error in self.errors}
@@ -137,6 +142,8 @@ class Header:
     def read_errors(body):
         """(name, number, status, sentence) of each, in order."""
         block = re.search(r'#define DEGU_ERRORS\(X\)(.*?)[^\\]\n', body, re.S)
+        if not block:
+            return []
         row = r'X\((\w+), (-?\d+), (\d+),[\s\\]*"([^"]*)"\)'
         return [(name, int(number), int(status), text) for
                 (name, number, status, text) in
@@ -180,6 +187,10 @@ def blocks(text):
     return found
 
 
+def without_declarations(text):
+    return re.sub(r'^```h\n.*?^```', '', text, flags=re.S | re.M)
+
+
 def without_blocks(text):
     return re.sub(r'^```.*?^```', '', text, flags=re.S | re.M)
 
@@ -212,35 +223,35 @@ def check_links(name):
 
 def check_declaration(header, line, declaration):
     """A type whose fields are private may be shown without them."""
-    where = '{}:{}'.format(API, line)
+    where = '{}:{}'.format(header.page, line)
     name = declared_name(declaration)
     real = header.declared.get(name)
     if real is None:
-        check(False, where, 'not in degu.h: {}'.format(name))
+        check(False, where, 'not in {}: {}'.format(header.name, name))
         return None
     opaque = re.match(r'typedef (struct|enum) {0} {0};$'.format(name),
                       squeeze(declaration))
     good = squeeze(declaration) == squeeze(real) or (
         opaque and re.match(r'typedef {} {}\{{'.format(opaque[1], name),
                             squeeze(real)))
-    check(good, where, 'degu.h has ' + ' '.join(
-        without_comments(real).split()))
+    check(good, where, '{} has {}'.format(header.name, ' '.join(
+        without_comments(real).split())))
     return name
 
 
 def check_api(header):
-    text = read(API)
+    text = read(header.page)
     shown = []
     for (line, info, code) in blocks(text):
         if info == 'h':
             shown += [check_declaration(header, line, one) for one in
                       declarations(code)]
     for name in header.declared:
-        check(shown.count(name) == 1, API, '{} is declared {} times'.format(
-            name, shown.count(name)))
-    words = set(NAME.findall(text))
+        check(shown.count(name) == 1, header.page,
+              '{} is declared {} times'.format(name, shown.count(name)))
+    words = set(NAME.findall(without_declarations(text)))
     for name in sorted(header.constants):
-        check(name in words, API, name + ' is not explained')
+        check(name in words, header.page, name + ' is not explained')
 
 
 def check_macros(header):
@@ -256,12 +267,12 @@ def check_macros(header):
         check(macro in dict(rows), API, 'the table lacks ' + macro)
 
 
-def check_names(header, name):
+def check_names(known, name):
     """Every name with our prefix exists; one that ends with _ begins some."""
     for word in sorted(set(NAME.findall(read(name)))):
-        good = word in header.names or (word.endswith('_') and any(
-            other.startswith(word) for other in header.names))
-        check(good, name, 'degu.h has no ' + word)
+        good = word in known or (word.endswith('_') and any(
+            other.startswith(word) for other in known))
+        check(good, name, 'no header has ' + word)
 
 
 def explained(text):
@@ -307,8 +318,9 @@ def compile_c(folder, label, code):
     source = os.path.join(folder, 'block.c')
     with open(source, 'w', encoding='utf-8') as file:
         file.write(code)
+    libraries = TLS_LIBRARIES if '"degu_tls.h"' in code else []
     done = subprocess.run(
-        CC + FLAGS + [source, '-o', source[:-2]], text=True,
+        CC + FLAGS + [source, '-o', source[:-2]] + libraries, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     check(done.returncode == 0, label + ' does not compile',
           done.stdout[:4000])
@@ -594,19 +606,25 @@ def renew(header):
     def one(found):
         return '```h\n' + renew_block(header, found[1]) + '```\n'
 
-    write(API, re.sub(r'^```h\n(.*?)^```\n', one, read(API),
-                      flags=re.S | re.M))
-    write(ERRORS, errors_page(header))
+    write(header.page, re.sub(r'^```h\n(.*?)^```\n', one, read(header.page),
+                              flags=re.S | re.M))
 
 
 def main(arguments):
-    header = Header()
+    header = Header('degu.h', 'DEGU_H', API)
+    tls = Header('degu_tls.h', 'DEGU_TLS_H', TLS_API)
     check(len(header.declared) > 100 and len(header.errors) > 70, 'degu.h',
           '{} declarations, {} errors'.format(len(header.declared),
                                               len(header.errors)))
+    check(len(tls.declared) > 15 and len(tls.constants) > 5, 'degu_tls.h',
+          '{} declarations, {} constants'.format(len(tls.declared),
+                                                 len(tls.constants)))
     if '--write' in arguments:
         renew(header)
+        renew(tls)
+        write(ERRORS, errors_page(header))
     check_api(header)
+    check_api(tls)
     check_macros(header)
     check_python_names()
     check(read(ERRORS) == errors_page(header), ERRORS,
@@ -614,7 +632,7 @@ def main(arguments):
     with tempfile.TemporaryDirectory(prefix='degu-doc.') as folder:
         check_cases(folder, header)
         for name in documents():
-            check_names(header, name)
+            check_names(header.names | tls.names, name)
             check_links(name)
             check_programs(folder, name)
     print('{} passed, {} failed'.format(Totals.passed, Totals.failed))
