@@ -31,10 +31,13 @@
        DEGU_TLS_1_2 (the default)  ECDHE-RSA-AES256-GCM-SHA384
        DEGU_TLS_1_3                TLS_AES_256_GCM_SHA384
 
-   Both with an ephemeral key on X25519, P-256 or P-384, at OpenSSL's security
-   level 2, without compression, renegotiation, resumption, early data or
-   authentication behind the handshake.  A server without an authority and
-   without pins is refused unless it says allow_unauthenticated_clients.
+   Both with an ephemeral key on X25519, P-256 or P-384 (with TLS 1.3 first of
+   all X25519MLKEM768, from OpenSSL 3.5 on), at OpenSSL's security level 2,
+   without compression, renegotiation, resumption, early data or authentication
+   behind the handshake.  The protocol above it is http/1.1: who offers others
+   only (ALPN) is refused, who offers none is not.  A server without an
+   authority and without pins is refused unless it says
+   allow_unauthenticated_clients.
 
    CONVENTIONS are those of degu.h.  Names with degu_priv_ are private.  A
    degu_tls may be used by any number of connections in any threads; all else
@@ -59,7 +62,7 @@ extern "C" {
 /* ======================================================================== */
 
 typedef enum degu_tls_profile {
-    DEGU_TLS_1_2 = 0, /* exactly TLS 1.2; certificates with RSA keys */
+    DEGU_TLS_1_2 = 0, /* exactly TLS 1.2; a server's key is RSA */
     DEGU_TLS_1_3 = 1, /* exactly TLS 1.3; RSA, ECDSA or Ed25519 */
     DEGU_PRIV_TLS_PROFILE_LAST = 32767
 } degu_tls_profile;
@@ -111,7 +114,8 @@ typedef struct degu_tls {
 /* Loads and checks all that config names.  DEGU_E_TLS_FILE for what cannot be
    read or used, DEGU_E_TLS_TRUST for a configuration that would trust
    everybody, DEGU_E_ARGUMENT for one that contradicts itself, DEGU_E_SPACE
-   without memory; degu_tls_why() says more, and nothing is left to close. */
+   without memory, DEGU_E_SYSTEM for an OpenSSL that does not know the profile;
+   degu_tls_why() says more, and nothing is left to close. */
 DEGU_API DEGU_NODISCARD degu_err
 degu_tls_open_server(degu_tls *tls, const degu_tls_config *config);
 DEGU_API DEGU_NODISCARD degu_err
@@ -138,15 +142,16 @@ DEGU_API degu_transport degu_tls_transport(degu_tls *tls);
    the client's timeout.
 
    name is what the certificate must be for: a host name, or an IP address as
-   text (brackets and scope are ignored); NULL: the IP address that it has
-   connected to.  With any_host_name it is not checked.  A host name is told to
-   the server too (SNI).
+   text (brackets and scope are ignored), no port; NULL: the IP address that it
+   has connected to.  With any_host_name it is not checked.  A host name is told
+   to the server too (SNI).
 
    DEGU_E_NOT_TLS, DEGU_E_CERTIFICATE, DEGU_E_CERTIFICATE_NAME, DEGU_E_PIN,
    DEGU_E_CERTIFICATE_REFUSED, DEGU_E_HANDSHAKE, DEGU_E_CLOSED, DEGU_E_TIMEOUT,
-   DEGU_E_RESET, DEGU_E_SPACE; DEGU_E_ARGUMENT for no name where there is no IP
-   address either, or a degu_tls of a server.  The client can then only be
-   closed.  With TLS 1.3 a server judges our certificate after this: its
+   DEGU_E_RESET, DEGU_E_SYSTEM, DEGU_E_INTERRUPTED, DEGU_E_SPACE;
+   DEGU_E_ARGUMENT for a name that is none, no name where there is no IP address
+   either, or a degu_tls that is a server's or not open.  The client can then
+   only be closed: nothing leaves it in the clear.  With TLS 1.3 a server judges our certificate after this: its
    DEGU_E_CERTIFICATE_REFUSED comes with the first response, and may come so
    with TLS 1.2 too. */
 DEGU_API DEGU_NODISCARD degu_err degu_tls_connect(degu_tls *tls,
@@ -196,7 +201,8 @@ DEGU_API const char *degu_tls_error(const degu_conn *conn);
         degu_server's ---- */
 
 /* Makes *io, a way for layer 6, over a connected socket that has to stay where
-   it is; name as for degu_tls_connect(), NULL for a server. */
+   it is.  name as for degu_tls_connect(), but NULL only for a server and where
+   no name is checked.  DEGU_E_ARGUMENT, DEGU_E_SPACE. */
 DEGU_API DEGU_NODISCARD degu_err degu_tls_start(degu_tls *tls,
                                                 degu_socket *socket,
                                                 const char *name, degu_io *io);
@@ -364,6 +370,9 @@ static BIO *degu_priv_tls_open_file(degu_priv_tls_load *load, const char *what,
                              what, path);
     } else {
         file = fdopen(fd, "r");
+        /* Nothing of a key shall stay in a buffer. */
+        if (file && is_private)
+            (void)setvbuf(file, NULL, _IONBF, 0);
         bio = file ? BIO_new_fp(file, BIO_CLOSE) : NULL;
         if (bio)
             return bio;
@@ -580,6 +589,14 @@ static bool degu_priv_tls_is_pinned(const degu_priv_tls_context *context,
             return true;
     return false;
 }
+/* Security level 2: 112 bits, an RSA key of 2048. */
+static bool degu_priv_tls_is_strong(X509 *certificate)
+{
+    const EVP_PKEY *key = certificate ? X509_get0_pubkey(certificate) : NULL;
+
+    return key && EVP_PKEY_get_security_bits(key) >= 112;
+}
+
 /* What comes nearest, as TLSA records are pins in the DNS, which are not used
    here: its alert tells the other end that it is about its certificate. */
 #define DEGU_PRIV_TLS_NO_PIN X509_V_ERR_DANE_NO_MATCH
@@ -594,6 +611,11 @@ static int degu_priv_tls_verify(X509_STORE_CTX *store, void *arg)
 
     if (good <= 0)
         return good;
+    /* X509_verify_cert() looks at this too. */
+    if (!degu_priv_tls_is_strong(X509_STORE_CTX_get0_cert(store))) {
+        X509_STORE_CTX_set_error(store, X509_V_ERR_EE_KEY_TOO_SMALL);
+        return 0;
+    }
     pinned = degu_priv_tls_is_pinned(context, X509_STORE_CTX_get0_cert(store));
     X509_STORE_CTX_set_error(store,
                              pinned ? X509_V_OK : DEGU_PRIV_TLS_NO_PIN);
@@ -1156,6 +1178,8 @@ static ptrdiff_t degu_priv_tls_recv(void *ctx, void *buf, size_t len,
     degu_priv_tls *t = DEGU_PRIV_TLS_CAST(degu_priv_tls *, ctx);
     int n;
 
+    if (!t->shaken)
+        return DEGU_E_HANDSHAKE;
     if (flags & DEGU_IO_PEEK)
         return degu_priv_tls_peek(t);
     if (len > SSL3_RT_MAX_PLAIN_LENGTH)
@@ -1189,6 +1213,8 @@ static ptrdiff_t degu_priv_tls_send(void *ctx, const degu_str *pieces,
     ptrdiff_t outcome;
     int n;
 
+    if (!t->shaken)
+        return DEGU_E_HANDSHAKE;
     for (i = 0; i < count && len < sizeof joined; i++)
         len += pieces[i].len;
     if (len > sizeof joined)
@@ -1459,14 +1485,18 @@ static void degu_priv_tls_close(void *ctx, bool clean)
     degu_priv_tls_free(t);
 }
 
-/* name without brackets and scope, which certificates know nothing of.  A dot
-   in front would mean every name below it, to OpenSSL. */
+/* name without brackets and scope, which certificates know nothing of; false
+   if something stands behind them.  A dot in front would mean every name below
+   it, to OpenSSL. */
 static bool degu_priv_tls_trim(const char *name, char *text, size_t size)
 {
-    const char *start = name[0] == '[' ? name + 1 : name;
+    const bool bracket = name[0] == '[';
+    const char *start = name + bracket;
     const size_t len = strcspn(start, "%]");
+    const char *end = start + strcspn(start, "]");
 
-    if (len == 0 || len >= size || start[0] == '.')
+    if (len == 0 || len >= size || start[0] == '.' ||
+        (bracket ? end[0] != ']' || end[1] != '\0' : end[0] != '\0'))
         return false;
     memcpy(text, start, len);
     text[len] = '\0';
@@ -1490,6 +1520,8 @@ static degu_err degu_priv_tls_set_name(degu_priv_tls *t, const char *name)
         return any || X509_VERIFY_PARAM_set1_ip_asc(param, text) == 1
                    ? DEGU_OK
                    : DEGU_E_SPACE;
+    if (strchr(text, ':'))
+        return DEGU_E_ARGUMENT;
     X509_VERIFY_PARAM_set_hostflags(param,
                                     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
                                         X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
@@ -1530,6 +1562,8 @@ DEGU_API degu_err degu_tls_start(degu_tls *tls, degu_socket *socket,
     degu_err err;
 
     ERR_clear_error();
+    if (!tls->lock)
+        return DEGU_E_ARGUMENT;
     t = degu_priv_tls_new(tls, socket);
     if (!t)
         return DEGU_E_SPACE;
@@ -1619,6 +1653,37 @@ DEGU_API degu_transport degu_tls_transport(degu_tls *tls)
     return transport;
 }
 
+static ptrdiff_t degu_priv_tls_recv_nothing(void *ctx, void *buf, size_t len,
+                                            unsigned flags)
+{
+    (void)ctx;
+    (void)buf;
+    (void)len;
+    (void)flags;
+    return DEGU_E_HANDSHAKE;
+}
+
+static ptrdiff_t degu_priv_tls_send_nothing(void *ctx, const degu_str *pieces,
+                                            size_t count, unsigned flags)
+{
+    (void)ctx;
+    (void)pieces;
+    (void)count;
+    (void)flags;
+    return DEGU_E_HANDSHAKE;
+}
+
+/* The way of a client that wants TLS as long as there is none. */
+static degu_io degu_priv_tls_nowhere(void)
+{
+    degu_io io;
+
+    io.ctx = NULL;
+    io.recv = degu_priv_tls_recv_nothing;
+    io.send = degu_priv_tls_send_nothing;
+    return io;
+}
+
 DEGU_API degu_err degu_tls_connect(degu_tls *tls, degu_client *client,
                                    const char *name)
 {
@@ -1627,9 +1692,11 @@ DEGU_API degu_err degu_tls_connect(degu_tls *tls, degu_client *client,
     degu_io io;
     degu_err err;
 
-    if (client->close_secure || tls->server)
+    if (client->close_secure)
         return DEGU_E_ARGUMENT;
-    err = degu_peer_address(client->socket.fd, &address);
+    degu_conn_set_io(&client->conn, degu_priv_tls_nowhere());
+    err = tls->server ? DEGU_E_ARGUMENT
+                      : degu_peer_address(client->socket.fd, &address);
     if (err)
         return err;
     degu_format_host(&address, 443, client->host);
