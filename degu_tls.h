@@ -151,7 +151,9 @@ DEGU_API degu_transport degu_tls_transport(degu_tls *tls);
    DEGU_E_RESET, DEGU_E_SYSTEM, DEGU_E_INTERRUPTED, DEGU_E_SPACE;
    DEGU_E_ARGUMENT for a name that is none, no name where there is no IP address
    either, or a degu_tls that is a server's or not open.  The client can then
-   only be closed: nothing leaves it in the clear.  With TLS 1.3 a server judges our certificate after this: its
+   only be closed: nothing leaves it in the clear.
+
+   With TLS 1.3 a server judges our certificate after this: its
    DEGU_E_CERTIFICATE_REFUSED comes with the first response, and may come so
    with TLS 1.2 too. */
 DEGU_API DEGU_NODISCARD degu_err degu_tls_connect(degu_tls *tls,
