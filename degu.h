@@ -6442,42 +6442,65 @@ DEGU_PRIV bool degu_priv_greet(degu_server *server, degu_priv_call *me,
 
 /* ---- New connections ---- */
 
-/* The way over a new connection's socket. */
-DEGU_PRIV degu_err degu_priv_open_way(degu_server *server, degu_slot *slot,
-                                      degu_io *io)
+/* The transport's way over a new connection's socket. */
+DEGU_PRIV degu_err degu_priv_open_way(degu_server *server, degu_slot *slot)
 {
     const degu_transport *transport = &server->config.transport;
     const int head_ms = server->config.head_timeout_ms;
+    degu_io io = degu_socket_io(&slot->socket);
     degu_err err;
 
     slot->shaking = 0;
     slot->counted = 0;
-    *io = degu_socket_io(&slot->socket);
     if (!transport->open)
         return DEGU_OK;
-    err = transport->open(transport->ctx, &slot->session, io);
-    slot->secure = io->ctx;
+    err = transport->open(transport->ctx, &slot->session, &io);
+    if (err)
+        return err;
+    degu_conn_set_io(&slot->conn, io);
+    slot->secure = io.ctx;
     slot->shaking = 1;
     slot->counted = 1;
     degu_priv_set_deadline(server, slot, degu_priv_after(degu_now(), head_ms));
-    return err;
+    return DEGU_OK;
 }
 
-/* Makes a connection in the slot; fd is the slot's then. */
-DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
-                              degu_slot *slot, int fd)
+DEGU_PRIV void degu_priv_introduce(const degu_server *server,
+                                   degu_priv_call *me, degu_slot *slot, int fd,
+                                   const degu_priv_sockaddr *sa, socklen_t len)
 {
     degu_session *session = &slot->session;
-    degu_io io;
 
     degu_priv_zero(session, sizeof *session);
     session->conn = &slot->conn;
     session->socket = &slot->socket;
     session->user = server->config.user;
     session->worker = me->worker;
+    degu_priv_from_sockaddr(sa, len, &session->peer);
+    if (sa->any.sa_family == AF_UNIX)
+        session->has_credentials =
+            !degu_peer_credentials(fd, &session->credentials);
+}
+
+/* Makes a connection in the slot, which has been introduced; fd is the slot's
+   then. */
+DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
+                              degu_slot *slot, int fd)
+{
+    const degu_server_config *config = &server->config;
+    degu_err err;
+
     slot->state = DEGU_PRIV_HANDLED;
-    if (degu_priv_adopt(&slot->socket, fd, server->config.body_timeout_ms) ||
-        degu_priv_open_way(server, slot, &io)) {
+    degu_conn_init(&slot->conn, DEGU_SERVER, degu_socket_io(&slot->socket),
+                   slot->buffer, sizeof slot->buffer, me->out,
+                   sizeof me->out);
+    slot->conn.ending = &server->stopping;
+    err = degu_priv_adopt(&slot->socket, fd, config->body_timeout_ms);
+    if (!err)
+        err = degu_priv_open_way(server, slot);
+    if (err) {
+        if (config->transport.open && config->on_handshake_error)
+            config->on_handshake_error(&slot->session, err);
         slot->state = DEGU_PRIV_VACANT;
         slot->next = server->vacant;
         server->vacant = slot;
@@ -6485,9 +6508,6 @@ DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
         return false;
     }
     slot->socket.nonblocking = true;
-    degu_conn_init(&slot->conn, DEGU_SERVER, io, slot->buffer,
-                   sizeof slot->buffer, me->out, sizeof me->out);
-    slot->conn.ending = &server->stopping;
     if (++server->generation == 0)
         server->generation = 1;
     slot->generation = server->generation;
@@ -6592,12 +6612,9 @@ DEGU_PRIV degu_err degu_priv_accept(degu_server *server, degu_priv_call *me)
             degu_priv_tell_refused(server, me, &sa, len);
             continue;
         }
+        degu_priv_introduce(server, me, slot, fd, &sa, len);
         if (!degu_priv_fill(server, me, slot, fd))
             continue;
-        degu_priv_from_sockaddr(&sa, len, &slot->session.peer);
-        if (sa.any.sa_family == AF_UNIX)
-            slot->session.has_credentials =
-                !degu_peer_credentials(fd, &slot->session.credentials);
         if (!degu_priv_greet(server, me, slot))
             return DEGU_MORE;
     }
