@@ -47,6 +47,11 @@
 #ifndef DEGU_TLS_H
 #define DEGU_TLS_H
 
+/* The implementation wants what lies beyond ISO C, as degu.h's does; so in the
+   file that holds it this header comes before the system's. */
+#if defined(DEGU_TLS_IMPLEMENTATION) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
 #include "degu.h"
 
 #if defined(DEGU_NO_SERVER) || defined(DEGU_NO_SOCKETS)
