@@ -33,7 +33,8 @@ LIMIT = 600  # seconds for one program
 SANITIZE = ['-O1', '-g', '-fsanitize=address,undefined',
             '-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
 C_TESTS = ('test_vectors', 'test_table', 'test_format', 'test_exchange',
-           'test_server')
+           'test_server', 'test_tls')
+LIBRARIES = {'test_tls': ['-lssl', '-lcrypto']}
 
 
 class Failed(Exception):
@@ -156,6 +157,24 @@ def c_tests():
     return found
 
 
+def certificates():
+    """The folder of those that the TLS tests need, made once a week."""
+    folder = os.path.join(BUILD, 'certificates')
+    script = HERE + '/tls/make_certificates.py'
+    oldest = max(time.time() - 7 * 86400, os.path.getmtime(script))
+    if not os.path.isdir(folder) or os.path.getmtime(folder) < oldest:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(BUILD, exist_ok=True)
+        run('certificates', [sys.executable, script, folder], counted=False)
+    return folder
+
+
+def c_arguments(test):
+    if test == 'test_vectors':
+        return sorted(glob.glob(HERE + '/vectors/*.txt'))
+    return [certificates()] if test == 'test_tls' else []
+
+
 def c_stage(variants, prefix=()):
     """variants: (name, tests, flags)"""
     jobs = []
@@ -164,11 +183,11 @@ def c_stage(variants, prefix=()):
             target = os.path.join(BUILD, name, test)
             jobs.append((target, CC + ['-Wall', '-Wextra', '-g', *flags,
                                        '-I' + ROOT, '-pthread',
-                                       '{}/c/{}.c'.format(HERE, test)]))
+                                       '{}/c/{}.c'.format(HERE, test),
+                                       *LIBRARIES.get(test, [])]))
     compile_all(jobs)
     for (target, _) in jobs:
-        arguments = (sorted(glob.glob(HERE + '/vectors/*.txt'))
-                     if target.endswith('_vectors') else [])
+        arguments = c_arguments(os.path.basename(target))
         label = '/'.join(target.split(os.sep)[-2:])
         run(label, [*prefix, target, *arguments],
             UBSAN_OPTIONS='print_stacktrace=1',
@@ -186,14 +205,15 @@ def stage_c_sanitized():
 def stage_c_variants():
     tables = ['test_table', 'test_vectors']
     variants = [('no-simd', tables, CFLAGS + ['-DDEGU_NO_SIMD']),
-                ('poll', ['test_server'], CFLAGS + ['-DDEGU_USE_POLL'])]
+                ('poll', ['test_server', 'test_tls'],
+                 CFLAGS + ['-DDEGU_USE_POLL'])]
     for flag in ('ssse3', 'avx2'):
         if cpu_has(flag):
             variants.append((flag, tables, CFLAGS + ['-m' + flag]))
         else:
             print('   not run: this processor has no ' + flag)
     c_stage(variants)
-    c_stage([('tsan', ['test_server'],
+    c_stage([('tsan', ['test_server', 'test_tls'],
               ['-O1', '-g', '-fsanitize=thread'])], still())
 
 
@@ -239,6 +259,11 @@ def install_into(tmp):
                            tmp + '/packaged')], counted=False,
         PKG_CONFIG_PATH=prefix + '/share/pkgconfig')
     run('it runs', [tmp + '/packaged'], counted=False)
+    run('with degu_tls.h',
+        CC + ['-DHEADER=<degu_tls.h>', '-I' + prefix + '/include', source,
+              '-o', tmp + '/tls', *LIBRARIES['test_tls'], '-pthread'],
+        counted=False)
+    run('it runs', [tmp + '/tls'], counted=False)
     os.mkdir(tmp + '/foreign')
     shutil.copy(ROOT + '/degu.h', tmp + '/foreign/degu.h')
     run('header copied into a foreign tree',

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR 0BSD
 #
-# The compile matrix: degu.h under the flags of people who vendor it.  Every
-# value of each axis with gcc and with clang, not the product of all; a line
-# for each combination that fails, and the count at the end.
+# The compile matrix: degu.h and degu_tls.h under the flags of people who vendor
+# them.  Every value of each axis with gcc and with clang, not the product of
+# all; a line for each combination that fails, and the count at the end.
 #
 #     tests/c/compile.sh [JOBS]
 
@@ -38,8 +38,8 @@ freestanding() {
 
 # All macros that the header leaves behind; _GNU_SOURCE is for the system.
 macros() {
-    bad=$("$compiler" "$@" -dD -E "$WORK/$kind.c" | awk -v ours="$ROOT/degu.h" '
-        /^# [0-9]+ "/ { inside = index($0, "\"" ours "\"") > 0 }
+    bad=$("$compiler" "$@" -dD -E "$WORK/$kind.c" | awk -v ours="$ROOT/degu" '
+        /^# [0-9]+ "/ { inside = index($0, "\"" ours) > 0 }
         inside && /^#define / && $2 !~ /^DEGU_/ && $2 !~ /^_GNU_SOURCE/ \
             { print $2 }')
     [ -z "$bad" ] || say "macros: $bad"
@@ -59,8 +59,11 @@ one() {
     macros_*) macros "$include" "$@"; return ;;
     link_*)
         # Two files, one implementation, linked and called.
+        libraries=
+        case $kind in *_tls) libraries='-lssl -lcrypto' ;; esac
+        # shellcheck disable=SC2086
         "$compiler" "$include" "$@" -o "$dir/a" "$WORK/$kind"_[ab].c \
-            -pthread > "$dir/log" 2>&1 || say "$(cat "$dir/log")"
+            -pthread $libraries > "$dir/log" 2>&1 || say "$(cat "$dir/log")"
         "$dir/a" > "$dir/log" 2>&1 || say "runs wrong: $(cat "$dir/log")"
         return ;;
     free) set -- -ffreestanding -fno-pic -DDEGU_NO_SOCKETS "$@" ;;
@@ -154,6 +157,48 @@ END
   cat "$WORK/link_two_a.c"; } | put link_static_a
 { echo '#define DEGU_STATIC'; cat "$WORK/link_two_b.c"; } | put link_static_b
 
+# TLS: all in one, the implementation of degu.h elsewhere, and only declared,
+# which must do without OpenSSL.
+sed 's/degu\.h/degu_tls.h/' "$WORK/all.c" | put tls_all
+put macros_tls < "$WORK/tls_all.c"
+{ echo '#define DEGU_TLS_IMPLEMENTATION'; echo '#include "degu_tls.h"'
+} | put tls_apart
+sed 's/degu\.h/degu_tls.h/' "$WORK/twice.c" | put tls_twice
+sed 's/degu\.h/degu_tls.h/' "$WORK/later.c" | put tls_later
+put tls_declared << 'END'
+#include "degu_tls.h"
+const char *degu_test_use(degu_tls *tls);
+const char *degu_test_use(degu_tls *tls)
+{
+    degu_tls_close(tls);
+    return degu_tls_why(tls);
+}
+END
+mkdir -p "$WORK/none/openssl"
+for name in bio err evp pem ssl x509 x509v3 crypto; do
+    echo '#error "OpenSSL is for the implementation"' \
+        > "$WORK/none/openssl/$name.h"
+done
+put link_tls_a << 'END'
+#include "degu_tls.h"
+int main(void)
+{
+    static degu_tls tls;
+    degu_tls_config config = {0};
+    if (degu_tls_open_server(&tls, &config) != DEGU_E_ARGUMENT)
+        return 1;
+    return degu_is(degu_string(degu_tls_why(&tls)), "cert: there is none")
+               ? 0 : 2;
+}
+END
+{ echo '#define DEGU_IMPLEMENTATION'; echo '#include "degu.h"'
+  echo '#define DEGU_TLS_IMPLEMENTATION'; echo '#include "degu_tls.h"'
+} | put link_tls_b
+{ echo '#define DEGU_STATIC'; echo '#define DEGU_IMPLEMENTATION'
+  cat "$WORK/link_tls_a.c"; } | put link_static_tls_a
+{ echo '#define DEGU_STATIC'; cat "$WORK/link_tls_b.c"; } |
+    put link_static_tls_b
+
 # ---- The matrix ------------------------------------------------------------
 
 jobs=$WORK/jobs
@@ -196,6 +241,34 @@ for cc in gcc clang; do
     add macros_declared $cc -std=c99
     add macros_all $cc -std=c99
     add macros_all $cc -std=c99 -DDEGU_NO_SOCKETS
+done
+MODERN="-DOPENSSL_NO_DEPRECATED -DOPENSSL_API_COMPAT=30000"
+for cc in gcc clang; do
+    for std in c99 c11 c2x; do
+        add tls_all $cc -std=$std -O2 $WARN_C
+        add tls_all $cc -std=$std -O2 $MODERN $WARN_C
+    done
+    for flag in -O0 -O3 -Os -fshort-enums -funsigned-char -DNDEBUG \
+        -DDEGU_STATIC -DDEGU_USE_POLL -fno-strict-aliasing -flto; do
+        add tls_all $cc -std=c11 -O2 $flag $WARN_C
+    done
+    for kind in tls_apart tls_twice tls_later; do
+        add $kind $cc -std=c99 -O2 $MODERN $WARN_C
+    done
+    add tls_declared $cc -std=c99 -O2 "-I$WORK/none" $WARN_C
+    add link_tls $cc -std=c99 -O2 $WARN_C -Wno-missing-field-initializers
+    add link_static_tls $cc -std=c99 -O2 $WARN_C \
+        -Wno-missing-field-initializers
+    add macros_tls $cc -std=c99
+done
+for cc in g++ clang++; do
+    for std in c++11 c++17 c++20; do
+        add tls_all $cc -std=$std -O2 $MODERN $WARN
+    done
+    add tls_all $cc -std=c++17 -O0 -DDEGU_STATIC $WARN
+    for kind in tls_apart tls_twice tls_later tls_declared; do
+        add $kind $cc -std=c++17 -O2 $WARN
+    done
 done
 for cc in g++ clang++; do
     have $cc || { echo "FAILED: no $cc"; exit 1; }
