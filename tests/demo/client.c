@@ -1,15 +1,18 @@
 /* client.c - the C client of `make demo`:
        client ADDRESS UPLOAD DOWNLOAD MILLISECONDS
+              [PROFILE AUTHORITY [CERTIFICATE KEY]]
    does every step of the demo, prints a line for each, and how many round
-   trips a second it made
+   trips a second it made.  PROFILE is TLSv1.2 or TLSv1.3; the server's
+   certificate must be for localhost.
    SPDX-License-Identifier: MIT OR 0BSD */
 #define DEGU_IMPLEMENTATION
-#include "degu.h"
+#include "degu_tls.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static degu_client client;
+static degu_tls tls;
 static char buffer[1 << 16];
 
 static degu_err read_to(FILE *out, size_t *total)
@@ -209,14 +212,34 @@ static int report(const char *step, degu_err err)
     return err != DEGU_OK;
 }
 
+/* words: PROFILE AUTHORITY [CERTIFICATE KEY] */
+static degu_err secure(int count, char **words)
+{
+    degu_tls_config files = {0};
+    degu_err err;
+
+    files.profile = strcmp(words[0], "TLSv1.3") ? DEGU_TLS_1_2 : DEGU_TLS_1_3;
+    files.ca_file = words[1];
+    if (count == 4) {
+        files.cert_file = words[2];
+        files.key_file = words[3];
+    }
+    err = degu_tls_open_client(&tls, &files);
+    if (err)
+        fprintf(stderr, "%s\n", degu_tls_why(&tls));
+    return err ? err : degu_tls_connect(&tls, &client, "localhost");
+}
+
 int main(int argc, char **argv)
 {
     int failed = 0;
     degu_err err;
 
-    if (argc != 5)
+    if (argc != 5 && argc != 7 && argc != 9)
         return 2;
     err = degu_client_open(&client, argv[1], 20000);
+    if (!err && argc > 5)
+        err = secure(argc - 5, argv + 5);
     if (err)
         return report("connect", err);
     failed += report("GET", get());
@@ -228,5 +251,6 @@ int main(int argc, char **argv)
     failed += report("bad", refused());
     failed += report("pace", rate(atol(argv[4])));
     degu_client_close(&client);
+    degu_tls_close(&tls);
     return failed != 0;
 }

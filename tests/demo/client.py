@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""The Python client of `make demo`: client.py ADDRESS UPLOAD DOWNLOAD MS.
+"""The Python client of `make demo`.
+
+    client.py ADDRESS UPLOAD DOWNLOAD MS [PROFILE AUTHORITY [CERTIFICATE KEY]]
 
 ADDRESS is a Python literal.  Does every step of the demo, prints a line for
-each, and how many round trips a second it made, as client.c does.
+each, and how many round trips a second it made, as client.c does.  PROFILE is
+TLSv1.2 or TLSv1.3; the server's certificate must be for localhost.
 """
 
 import ast
@@ -11,7 +14,7 @@ import sys
 import time
 
 from degu.base import api
-from degu.client import Client
+from degu.client import Client, SSLClient
 
 CHUNKS = [
     (('part', '1'), b'chunks '),
@@ -83,8 +86,19 @@ def rate(conn, seconds):
     print('rate', round(count / (now - start)))
 
 
-def main(address, source, target, milliseconds):
-    conn = Client(ast.literal_eval(address), timeout=20).connect()
+def make_client(address, *tls):
+    if not tls:
+        return Client(address, timeout=20)
+    sslconfig = dict(zip(('protocol', 'ca_file', 'cert_file', 'key_file'), tls))
+    return SSLClient(sslconfig, address, timeout=20, ssl_host='localhost')
+
+
+def main(address, source, target, milliseconds, *tls):
+    try:
+        conn = make_client(ast.literal_eval(address), *tls).connect()
+    except OSError as error:
+        print('connect FAILED:', error)
+        return True
     failed = False
     steps = (
         ('GET', lambda: get(conn)),

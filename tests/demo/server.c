@@ -1,8 +1,10 @@
 /* server.c - the server of `make demo`: GET /hello, PUT and GET /file, POST
-   /chunks, whose chunks come back with their extensions
+   /chunks, whose chunks come back with their extensions:
+       server ADDRESS [PROFILE AUTHORITY CERTIFICATE KEY]
+   PROFILE is TLSv1.2 or TLSv1.3
    SPDX-License-Identifier: MIT OR 0BSD */
 #define DEGU_IMPLEMENTATION
-#include "degu.h"
+#include "degu_tls.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 #define FILE_MAX (256u << 20)
 
 static degu_server server;
+static degu_tls tls;
 
 /* What PUT /file brought.  One thread serves, so nothing needs a lock. */
 static char *file;
@@ -145,15 +148,35 @@ static void stop(int number)
     degu_server_stop(&server);
 }
 
+/* words: PROFILE AUTHORITY CERTIFICATE KEY */
+static degu_err secure(degu_server_config *config, char **words)
+{
+    degu_tls_config files = {0};
+    degu_err err;
+
+    files.profile = strcmp(words[0], "TLSv1.3") ? DEGU_TLS_1_2 : DEGU_TLS_1_3;
+    files.ca_file = words[1];
+    files.cert_file = words[2];
+    files.key_file = words[3];
+    err = degu_tls_open_server(&tls, &files);
+    if (err)
+        fprintf(stderr, "%s\n", degu_tls_why(&tls));
+    config->transport = degu_tls_transport(&tls);
+    return err;
+}
+
 int main(int argc, char **argv)
 {
     static degu_slot slots[25];
     char text[DEGU_ADDRESS_TEXT];
     degu_address address;
     degu_server_config config = degu_server_defaults(answer, slots, 25);
-    degu_err err = argc == 2 ? degu_server_open(&server, argv[1], &config)
-                             : DEGU_E_ARGUMENT;
+    degu_err err = argc == 2 || argc == 6 ? DEGU_OK : DEGU_E_ARGUMENT;
 
+    if (!err && argc == 6)
+        err = secure(&config, argv + 2);
+    if (!err)
+        err = degu_server_open(&server, argv[1], &config);
     if (!err) {
         signal(SIGTERM, stop);
         signal(SIGINT, stop);
@@ -165,6 +188,7 @@ int main(int argc, char **argv)
         }
         degu_server_close(&server);
     }
+    degu_tls_close(&tls);
     free(file);
     if (err)
         fprintf(stderr, "demo server: %s\n", degu_strerror(err));

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""The Python server of `make demo`: server.py ADDRESS.
+"""The Python server of `make demo`.
+
+    server.py ADDRESS [PROFILE AUTHORITY CERTIFICATE KEY]
 
 ADDRESS is a Python literal; the address in use is printed in the same form.
-The app is the twin of server.c.
+PROFILE is TLSv1.2 or TLSv1.3.  The app is the twin of server.c.
 """
 
 import ast
 import sys
 
-from degu.server import Server
+from degu.server import Server, SSLServer
 
 stored = []
 
@@ -42,8 +44,17 @@ def app(session, request, api):
     return (404, 'Not Found', {}, None)
 
 
+def make_server(address, *tls, **options):
+    if not tls:
+        return Server(address, app, **options)
+    (profile, authority, certificate, key) = tls
+    sslconfig = {'protocol': profile, 'ca_file': authority,
+                 'cert_file': certificate, 'key_file': key}
+    return SSLServer(sslconfig, address, app, **options)
+
+
 if __name__ == '__main__':
-    server = Server(ast.literal_eval(sys.argv[1]), app,
-                    max_requests_per_connection=10**9)
+    server = make_server(ast.literal_eval(sys.argv[1]), *sys.argv[2:],
+                         max_requests_per_connection=10**9)
     print(repr(server.address), flush=True)
     server.serve_forever()
