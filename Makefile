@@ -23,9 +23,9 @@ FORMAT_PACKAGES = clang-format
 
 EXAMPLES = $(patsubst doc/examples/%.c,build/%,$(wildcard doc/examples/*.c))
 DEMO = build/demo_server build/demo_client
-BENCH = build/bench_duo build/bench_parse
+BENCH = build/bench_duo build/bench_parse build/bench_tls
 SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
-    tests/bench/*.c tests/c/*.[ch])
+    tests/bench/*.[ch] tests/c/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
 .PHONY: all help extension demo test bench cost size install uninstall clean \
@@ -49,7 +49,7 @@ demo: demo-packages extension $(DEMO) ## servers and clients of both languages a
 test: test-packages ## everything that can be wrong, in about ten minutes
 	@CC='$(CC)' $(PYTHON) tests/run.py
 
-bench: bench-packages extension $(BENCH) ## round trips against the raw limit, parser, system calls
+bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
 	$(PYTHON) tests/bench/bench.py build
 
 cost: bench-packages extension ## instructions that a Python server spends on a request
@@ -64,10 +64,10 @@ build/%: doc/examples/%.c degu.h degu_tls.h | build
 build/demo_%: tests/demo/%.c degu.h degu_tls.h | build
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
 
-build/bench_%: tests/bench/%.c degu.h degu_tls.h | build
+build/bench_%: tests/bench/%.c tests/bench/pair.h degu.h degu_tls.h | build
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
 
-build/hello_tls_server build/hello_tls_client $(DEMO): LIBS = -lssl -lcrypto
+build/hello_tls_server build/hello_tls_client build/bench_tls $(DEMO): LIBS = -lssl -lcrypto
 
 build:
 	mkdir -p build

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""Round trips against the raw limit, the parser, and system calls.
+"""Round trips against the raw limit, the parser, system calls, and TLS.
 
     bench.py DIRECTORY-OF-THE-C-PROGRAMS [ROUNDS] [MILLISECONDS]
 
@@ -10,7 +10,7 @@ the raw ping-pong of the same bytes beside it.  Rates drift with whatever else
 the machine does; the ratio by CPU time stays right, so it is the one to quote.
 The C pair's client has no timeout, as raw has none; with deadlines it has one.
 The servers have all of theirs, and so has the Python client.
-Nothing here fails because of time.
+TLS is bench_tls.py's.  Nothing here fails because of time.
 """
 
 import os
@@ -109,16 +109,17 @@ def print_pair(family, name, sizes, runs, raws):
           flush=True)
 
 
-def system_calls(duo, tmp):
-    """What the kernel saw of so many exchanges of the C pair, both ends."""
+def system_calls(label, command, tmp):
+    """What the kernel saw of so many exchanges of the C pair, both ends.
+    command() gives the program with its arguments for FAMILY and COUNT."""
     if not shutil.which('strace'):
         print('system calls: n/a (Debian: strace)')
         return
     for family in ('unix', 'inet6'):
         table = tmp + '/strace'
         done = subprocess.run(
-            ['strace', '-f', '-c', '-o', table, duo, 'trips', family,
-             str(TRIPS)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            ['strace', '-f', '-c', '-o', table, *command(family, TRIPS)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if done.returncode:
             print('system calls: n/a (strace may not trace here)')
             return
@@ -130,8 +131,8 @@ def system_calls(duo, tmp):
                 r'^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$', text, re.M):
             counts[match[2]] = int(match[1])
         counts.pop('total', None)
-        print('\nsystem calls a round trip, both ends, {} ({} of them, from '
-              'strace -f -c)'.format(family, TRIPS))
+        print('\nsystem calls a round trip, both ends, {}{} ({} of them, '
+              'from strace -f -c)'.format(label, family, TRIPS))
         for (name, count) in sorted(counts.items(), key=lambda c: -c[1]):
             if count >= TRIPS / 10:
                 print('    {:14} {:>8} {:>8.3f}'.format(
@@ -141,7 +142,8 @@ def system_calls(duo, tmp):
 def main(programs, rounds='9', ms='300'):
     duo = programs + '/bench_duo'
     os.environ['PYTHONPATH'] = ROOT + '/py'
-    core = min(os.sched_getaffinity(0))
+    cores = os.sched_getaffinity(0)
+    core = min(cores)
     os.sched_setaffinity(0, {core})
     print('POST of 108 bytes, answered by 108; both ends on core {}; {} rounds '
           'of {} ms, alternating'.format(core, rounds, ms))
@@ -152,7 +154,12 @@ def main(programs, rounds='9', ms='300'):
         round_trips(duo, family, int(rounds), int(ms))
     print()
     print(output(programs + '/bench_parse'), end='')
-    system_calls(duo, programs)
+    system_calls('', lambda family, trips: [duo, 'trips', family, str(trips)],
+                 programs)
+    os.sched_setaffinity(0, cores)
+    print(flush=True)
+    subprocess.run([sys.executable, HERE + '/bench_tls.py', programs],
+                   check=True)
 
 
 if __name__ == '__main__':

@@ -15,59 +15,15 @@
 #define _GNU_SOURCE
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
+#include "pair.h"
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BODY = 108, BATCH = 64 };
 
-/* The server's account, in memory that both processes see. */
-static struct account {
-    double cpu;
-    long served;
-} *account;
-
 static char buffer[1 << 16];
 static char body[BODY];
-
-static void die(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static void check(degu_err err)
-{
-    if (err == DEGU_OK)
-        return;
-    fprintf(stderr, "duo: %s\n", degu_strerror(err));
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double cpu(void)
-{
-    struct rusage u;
-    getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
-}
 
 /* ---- raw ---- */
 
@@ -109,56 +65,21 @@ static void raw_serve(struct raw *raw)
     account->cpu = cpu() - start;
 }
 
-static int raw_listen(const char *family, struct sockaddr_storage *at,
-                      socklen_t *len)
-{
-    struct sockaddr_in6 in6 = {0};
-    int fd;
-
-    memset(at, 0, sizeof *at);
-    at->ss_family = AF_UNIX;
-    *len = sizeof at->ss_family; /* the kernel chooses an abstract name */
-    if (!strcmp(family, "inet6")) {
-        in6.sin6_family = AF_INET6;
-        in6.sin6_addr = in6addr_loopback;
-        *len = sizeof in6;
-        memcpy(at, &in6, sizeof in6);
-    }
-    fd = socket(at->ss_family, SOCK_STREAM, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)at, *len) || listen(fd, 1))
-        die("listen");
-    *len = sizeof *at;
-    if (getsockname(fd, (struct sockaddr *)at, len))
-        die("getsockname");
-    return fd;
-}
-
-static void no_delay(int fd)
-{
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
-
 static pid_t raw_open(struct raw *raw, const char *family, size_t request,
                       size_t response)
 {
-    struct sockaddr_storage at;
-    socklen_t len;
-    int listener = raw_listen(family, &at, &len);
+    struct place place = raw_listen(family);
     pid_t pid = fork();
 
     if (pid == 0) {
-        raw->fd = accept(listener, NULL, NULL);
+        raw->fd = accept(place.listener, NULL, NULL);
         raw->out = response;
         raw->in = request;
         no_delay(raw->fd);
         raw_serve(raw);
         _exit(0);
     }
-    raw->fd = socket(at.ss_family, SOCK_STREAM, 0);
-    if (raw->fd < 0 || connect(raw->fd, (struct sockaddr *)&at, len))
-        die("connect");
-    no_delay(raw->fd);
+    raw->fd = raw_connect(&place);
     raw->out = request;
     raw->in = response;
     return pid;
@@ -332,10 +253,7 @@ int main(int argc, char **argv)
 
     if (argc < 3)
         return 2;
-    account = mmap(NULL, sizeof *account, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (account == MAP_FAILED)
-        die("mmap");
+    open_account();
     memset(body, 'A', sizeof body);
     if (!strcmp(argv[1], "raw") && argc == 6) {
         pid = raw_open(&raw, argv[2], strtoul(argv[4], NULL, 10),
