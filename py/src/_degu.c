@@ -93,6 +93,8 @@ enum {
     O_DO_HANDSHAKE,
     O_PENDING,
     O_UNWRAP,
+    O_SSLOBJ,
+    O_READ,
     O_NO_ARGS,  /* () */
     O_STAND_IN, /* for values of a Request's dict, see there */
     O_API,      /* the object api */
@@ -899,20 +901,45 @@ static degu_err secure_wait(Reader *r, unsigned flags)
     return wait_for(r, !input, flags);
 }
 
+/* recv_into() or send() of an SSLSocket.  They are written in Python and hand
+   over to read() or write() of _sslobj, which a large body calls 65536 times a
+   GiB; so these are called at once.  It is None on a socket that was closed. */
+static PyObject *secure_ask(Reader *r, int method, PyObject *view, size_t len)
+{
+    PyObject **names = r->st->object;
+    PyObject *args[3] = {PyObject_GetAttr(r->source, names[O_SSLOBJ])};
+    PyObject *size = NULL, *result = NULL;
+
+    if (!args[0])
+        PyErr_Clear();
+    if (!args[0] || args[0] == Py_None) {
+        PyObject *whole[2] = {r->source, view};
+        result = PyObject_VectorcallMethod(names[method], whole, 2, NULL);
+    } else if (method == O_SEND) {
+        args[1] = view;
+        result = PyObject_VectorcallMethod(names[O_WRITE], args, 2, NULL);
+    } else if ((size = PyLong_FromSize_t(len)) != NULL) {
+        args[1] = size;
+        args[2] = view;
+        result = PyObject_VectorcallMethod(names[O_READ], args, 3, NULL);
+    }
+    Py_XDECREF(size);
+    Py_XDECREF(args[0]);
+    return result;
+}
+
 /* Calls recv_into() or send() with a view of our memory.  An SSLSocket, and no
    subclass of it, is known to keep no view. */
 static Py_ssize_t secure_call(Reader *r, int method, char *buf, size_t len)
 {
     PyObject *view = PyMemoryView_FromMemory(
         buf, (Py_ssize_t)len, method == O_SEND ? PyBUF_READ : PyBUF_WRITE);
-    PyObject *args[2], *result;
+    PyObject *result;
     Py_ssize_t n = -1;
 
     if (!view)
         return -1;
-    args[0] = r->source;
-    args[1] = view;
-    result = PyObject_VectorcallMethod(r->st->object[method], args, 2, NULL);
+    result = secure_ask(r, method, view, len);
     if (result) {
         n = get_count("count", result, len);
         Py_DECREF(result);
@@ -4357,7 +4384,7 @@ static int make_objects(PyObject *module, State *st)
         "gettimeout", "recv_into", "send", "readinto", "readline", "write",
         "_failed", "_connected", "_closed", "_refused", "_spawn", "_secure",
         "_shaken", "_unsafe", "setblocking", "do_handshake", "pending",
-        "unwrap"};
+        "unwrap", "_sslobj", "read"};
     static const char *const items[] = {"method", "uri", "script", "path",
                                         "query", "headers", "body"};
     PyObject **o = st->object;
