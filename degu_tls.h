@@ -1150,7 +1150,8 @@ static ptrdiff_t degu_priv_tls_outcome(degu_priv_tls *t, int result)
    step begins even if this call of it does not come as far as the socket. */
 static void degu_priv_tls_begin(degu_priv_tls *t, unsigned flags)
 {
-    ERR_clear_error();
+    if (ERR_peek_error()) /* to ask is cheaper than to clear what is clear */
+        ERR_clear_error();
     if (flags & DEGU_IO_BEGIN)
         t->socket->deadline = 0;
     t->flags = flags & DEGU_IO_NOWAIT;
