@@ -575,6 +575,14 @@ static bool may_wait(Reader *r)
     return false;
 }
 
+/* A step begins even if its first bytes are there already: those behind them,
+   of the same step, may have to be waited for. */
+static void begin_step(Reader *r)
+{
+    if (r->socket)
+        r->socket->deadline = 0;
+}
+
 static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
 {
     Reader *r = ctx;
@@ -1003,6 +1011,8 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
         return secure_peek(r);
     if (r->going)
         flags &= ~DEGU_IO_BEGIN;
+    if (flags & DEGU_IO_BEGIN)
+        begin_step(r);
     /* What begins a step has to be waited for, as a rule, and to ask first is
        cheaper than an exception. */
     if (flags & DEGU_IO_BEGIN && !r->more && !r->socket->nonblocking) {
@@ -1056,6 +1066,8 @@ static ptrdiff_t secure_send(void *ctx, const degu_str *pieces, size_t count,
     }
     if (!r->known && check_descriptor(r))
         return hold_exception(r, DEGU_E_INTERRUPTED);
+    if (flags & DEGU_IO_BEGIN)
+        begin_step(r);
     while (n < 0) {
         n = secure_call(r, O_SEND, bytes, len);
         if (n < 0)
@@ -1775,6 +1787,8 @@ static degu_err read_some(Reader *r, Read read, char *dst, size_t size,
 
     *got = 0;
     while (*got < size && !err) {
+        if (since == 0)
+            begin_step(r);
         err = read(r->conn, dst + *got, size - *got, &n);
         if (err)
             break;

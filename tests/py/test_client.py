@@ -658,6 +658,28 @@ def test_timed_out(near, data):
         done.set()
 
 
+def test_pause_of_the_reader(near):
+    """What a reader does between two reads is not of the second one's time,
+    even if that begins with bytes that have come before."""
+    go_on = threading.Event()
+
+    def run(sock):
+        receive_head(sock)
+        sock.sendall(b'HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc')
+        assert go_on.wait(WAIT)
+        time.sleep(0.05)
+        sock.sendall(b'def')
+
+    with listening(run, near) as address:
+        conn = Client(address, timeout=0.3).connect()
+        body = conn.get('/', {}).body
+        assert body.read(1) == b'a'
+        time.sleep(0.5)
+        go_on.set()
+        assert body.read(5) == b'bcdef'
+        conn.close()
+
+
 @pytest.mark.parametrize('head, rest', [
     (b'', b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 10),
     (b'HTTP/1.1 200 OK\r\ncontent-length: 60\r\n\r\n', b'x' * 60),
