@@ -1013,9 +1013,10 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
         flags &= ~DEGU_IO_BEGIN;
     if (flags & DEGU_IO_BEGIN)
         begin_step(r);
-    /* What begins a step has to be waited for, as a rule, and to ask first is
-       cheaper than an exception. */
-    if (flags & DEGU_IO_BEGIN && !r->more && !r->socket->nonblocking) {
+    /* The first of a message has to be waited for, as a rule, and to ask first
+       is cheaper than an exception; the rest of it is there, as a rule. */
+    if (flags & DEGU_IO_BEGIN && !r->more && !r->socket->nonblocking &&
+        (r->kind == SERVED ? degu_conn_is_idle(r->conn) : !r->heard)) {
         err = wait_for(r, false, flags);
         flags &= ~DEGU_IO_BEGIN;
     }
