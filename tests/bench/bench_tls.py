@@ -76,6 +76,7 @@ class Bench:
         self.files = files
         self.python = python
         self.rounds = rounds
+        self.shares = []
         self.core = min(os.sched_getaffinity(0))
 
     def c_run(self, who, work, amount, core=0):
@@ -95,6 +96,8 @@ class Bench:
                 if bare is None or sizes:
                     bare = self.c_run('bare', work + sizes.get(name, ''),
                                       amount, core)
+                if core == self.core:
+                    self.shares.append(bare[0] * bare[1])
                 bares[name].append(bare)
                 runs[name].append(
                     self.c_run('degu', work, amount, core)
@@ -159,6 +162,7 @@ def run(programs, rounds=5):
     with TempPKI() as pki:
         files = (words(pki.get_server_config()) +
                  words(pki.get_client_config()))
+        shares = []
         for family in ('inet6', 'unix'):
             for profile in ('TLSv1.2', 'TLSv1.3'):
                 # Children begin where this process is.
@@ -169,6 +173,9 @@ def run(programs, rounds=5):
                                   rounds)
                     bench.large_bodies()
                     bench.small_ones()
+                    shares += bench.shares
+        print('bare had {:.0%} of its core: with much less than all of it only '
+              'ratios by CPU mean anything'.format(statistics.median(shares)))
         system_calls('TLS, ', lambda family, trips: [
             program, 'degu', 'count', str(trips), family, 'TLSv1.3', '0,0',
             *files], programs)
