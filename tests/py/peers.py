@@ -26,10 +26,13 @@ class Running:
     """A Server with serve_forever() in a thread, stopped on the way out."""
 
     def __init__(self, app, address=b'', **options):
-        self.server = Server(address, app, **options)
+        self.server = self.make(app, address, options)
         self.address = self.server.address
         self.error = None
         self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def make(self, app, address, options):
+        return Server(address, app, **options)
 
     def _run(self):
         try:
@@ -286,9 +289,10 @@ def foreign_environment():
 def run_program(command, **options):
     """The subprocess.CompletedProcess of a program that is not ours, what it
     printed included."""
+    if 'input' not in options:
+        options['stdin'] = subprocess.DEVNULL
     return subprocess.run(command, env=foreign_environment(), timeout=WAIT * 2,
-                          stdin=subprocess.DEVNULL, **{
-                              'stdout': subprocess.PIPE,
+                          stdout=subprocess.PIPE, **{
                               'stderr': subprocess.PIPE, **options})
 
 

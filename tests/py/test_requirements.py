@@ -10,6 +10,7 @@ newest README, README with bodies, tutorial, server page, first API page.
 import contextlib
 import errno
 import gc
+import gzip
 import importlib
 import importlib.machinery
 import importlib.util
@@ -20,13 +21,16 @@ import multiprocessing.process
 import os
 import re
 import select
+import shutil
 import signal
 import socket
+import ssl
 import stat
 import sys
 import tempfile
 import textwrap
 import threading
+import warnings
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,10 +41,13 @@ import degu.base
 import degu.client
 import degu.misc
 import degu.server
+from degu.applib.proxy import ProxyApp as OurProxyApp
 from degu.base import ChunkedBodyIter, Response
-from degu.client import Client
-from degu.misc import TempServer
-from degu.server import Server
+from degu.client import Client, SSLClient, build_client_sslctx
+from degu.misc import TempPKI, TempServer, TempSSLServer
+from degu.server import Server, SSLServer, build_server_sslctx
+from handshakes import shake
+from nginx import TEXT, run_nginx
 from peers import (
     WAIT,
     Running,
@@ -53,9 +60,11 @@ from peers import (
     listening,
     outcome,
     receive_head,
+    run_program,
     talk,
     until,
 )
+from secure import SecureRunning
 
 # Lines without a test in this file, and why.
 LEFT_OUT = {
@@ -64,8 +73,6 @@ LEFT_OUT = {
     4: 'documentation: the licence; decided otherwise',
     5: 'documentation: the oldest Python; decided otherwise',
     6: 'documentation: a version of Python; decided otherwise',
-    12: 'TLS',
-    13: 'TLS',
     35: 'documentation: links',
     36: 'documentation: packages and help',
     38: 'performance: measured by the benchmarks',
@@ -77,40 +84,13 @@ LEFT_OUT = {
     53: 'documentation: the alternatives',
     54: 'documentation: what Degu is for',
     57: 'character: what the pattern of R56 is good for',
-    82: 'TLS',
-    83: 'TLS',
-    84: 'TLS',
-    86: 'TLS',
-    87: 'TLS',
-    88: 'TLS',
-    89: 'TLS',
-    90: 'TLS; the same proxy without it is in R76',
     91: 'character: what the proxy is good for',
     93: 'performance: measured by the benchmarks',
-    94: 'TLS',
     130: 'documentation: advice',
     156: 'documentation: a convention',
     168: 'documentation: where the options stand',
-    169: 'TLS',
-    170: 'TLS',
-    171: 'TLS',
-    172: 'TLS',
-    173: 'TLS',
-    174: 'TLS',
-    175: 'TLS',
-    176: 'TLS',
-    177: 'TLS',
-    178: 'TLS',
-    179: 'TLS',
-    180: 'TLS',
-    181: 'TLS',
-    182: 'TLS, documentation',
-    183: 'TLS',
-    184: 'TLS',
-    185: 'TLS',
-    186: 'TLS',
+    182: 'documentation: which of two ways is the safer one',
     192: 'documentation: a note that does not hold on Linux',
-    195: 'TLS',
 }
 
 IPV4 = ('127.0.0.1', 0)
@@ -259,6 +239,27 @@ def started(*args, **options):
 def kept(address, *args, **options):
     """A Client whose connection of its own, if any, is closed at the end."""
     return contextlib.closing(Client(address, *args, **options))
+
+
+@pytest.fixture(scope='module')
+def client_sslctx(pki):
+    return build_client_sslctx(pki.get_client_config())
+
+
+@contextlib.contextmanager
+def secured(pki, app, address=b'', **options):
+    """An SSLServer in a thread, as most are: from a dict."""
+    with SecureRunning(pki.get_server_config(), app, address,
+                       **options) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def safely(sslctx, address, **options):
+    """A connection of an SSLClient."""
+    with contextlib.closing(
+            SSLClient(sslctx, address, **options).connect()) as conn:
+        yield conn
 
 
 def together(call, *items):
@@ -438,6 +439,36 @@ def test_R011_one_address_argument_in_the_same_forms(address):
 
 
 # ------------------------------------------------------ newest README: the app
+
+def test_R012_opinionated_tls(pki):
+    """A dict of paths is all that is asked for; what comes of it is TLSv1.2
+    with one cipher, and what would weaken it is refused."""
+    with secured(pki, app, IPV4) as running:
+        with safely(pki.get_client_config(), running.address) as conn:
+            assert conn.get('/example').body.read() == b'hello, world'
+            assert conn.sock.version() == 'TLSv1.2'
+            assert conn.sock.cipher()[0] == 'ECDHE-RSA-AES256-GCM-SHA384'
+            assert conn.sock.compression() is None
+    weak = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for wrong in (weak, dict(pki.get_client_config(), protocol='TLSv1.1')):
+        with pytest.raises(ValueError):
+            SSLClient(wrong, IPV4)
+
+
+def test_R013_client_certificates(pki, client_sslctx):
+    """They let a connection in, and say whose it is."""
+    app = Seen()
+    with secured(pki, app, IPV4) as running:
+        with safely(client_sslctx, running.address) as conn:
+            conn.get('/')
+        ((session, _, _),) = app.calls
+        assert session.peer.subject == 'CN=' + pki.client_id
+        with pytest.raises((OSError, ValueError)):
+            with safely(pki.get_anonymous_client_config(),
+                        running.address) as conn:
+                conn.get('/')
+    assert len(app.calls) == 1
+
 
 def test_R014_app_of_session_request_api():
     """The whole of the README's example, typed."""
@@ -884,8 +915,8 @@ def build_store(name):
 
 
 def test_R056_embedded_server_on_a_random_port():
-    """The pattern, here without TLS: an application starts a server, learns
-    its port, and peers make their requests."""
+    """The pattern without TLS: an application starts a server, learns its
+    port, and peers make their requests."""
     server = degu.EmbeddedServer(IPV4, build_store, 'me')
     try:
         assert server.process.is_alive()
@@ -902,6 +933,26 @@ def test_R056_embedded_server_on_a_random_port():
     finally:
         server.terminate()
     assert not server.process.is_alive()
+
+
+def test_R056_embedded_ssl_server_on_a_random_port(pki, client_sslctx):
+    """The pattern itself: the application embeds an SSLServer."""
+    server = SSLServer(pki.get_server_config(), ('::', 0, 0, 0),
+                       build_store('me'))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        assert server.address[1] > 1023
+        address = ('::1', *server.address[1:])
+        with safely(client_sslctx, address) as one:
+            with safely(client_sslctx, address) as two:
+                assert one.put('/a', {}, b'hello') == (
+                    201, 'Created', {'x-server': 'me'}, None)
+                assert two.get('/a').body.read() == b'hello'
+    finally:
+        server.shutdown()
+        thread.join(WAIT)
+    assert not thread.is_alive()
 
 
 # --------------------------------------------- tutorial: a request-only app
@@ -1274,6 +1325,12 @@ def test_R078_build_func_in_place_of_the_app():
         assert conn.closed
 
 
+def test_R078_build_func_of_a_temp_ssl_server(pki, client_sslctx):
+    with TempSSLServer(pki, IPV4, build, ('::1', 5)) as server:
+        with safely(client_sslctx, server.address) as conn:
+            assert conn.get('/').headers['x-args'] == "(('::1', 5),)"
+
+
 def test_R079_build_func_is_called_in_the_new_process():
     calls = []
 
@@ -1335,12 +1392,217 @@ def test_R081_parent_has_nothing_of_what_the_app_needs(folder):
 
 # ------------------------------------------- tutorial: TLS and trade-offs
 
+# The whole of the example, word by word.
+TUTORIAL = '''
+>>> def example_app(request):
+...     return (200, 'OK', {'x-msg': 'Hello world'}, None)
+...
+
+>>> from degu.misc import TempServer
+>>> server = TempServer(('127.0.0.1', 0), None, example_app)
+
+>>> from degu.client import Client
+>>> client = Client(server.address)
+>>> client.request('GET', '/')
+Response(status=200, reason='OK', headers={'x-msg': 'Hello world'}, body=None)
+
+>>> from degu.base import build_uri, make_output_from_input
+>>> import threading
+>>> class ProxyApp:
+...     def __init__(self, address):
+...         self.address = address
+...         self.threadlocal = threading.local()
+...
+...     def get_client(self):
+...         if not hasattr(self.threadlocal, 'client'):
+...             self.threadlocal.client = Client(self.address)
+...         return self.threadlocal.client
+...
+...     def __call__(self, request):
+...         client = self.get_client()
+...         response = client.request(
+...             request['method'],
+...             build_uri(request['path'], request['query']),
+...             request['headers'],
+...             make_output_from_input(request['body'])
+...         )
+...         return (
+...             response.status,
+...             response.reason,
+...             response.headers,
+...             make_output_from_input(response.body)
+...         )
+...
+
+>>> def build_proxy_app(address):
+...     return ProxyApp(address)
+...
+
+>>> from degu.misc import TempPKI, TempSSLServer
+>>> pki = TempPKI(client_pki=True)
+>>> proxy_server = TempSSLServer(pki, ('::', 0, 0, 0), build_proxy_app, \
+server.address)
+
+>>> from degu.client import SSLClient, build_client_sslctx
+>>> sslctx = build_client_sslctx(pki.get_client_config())
+>>> proxy_client = SSLClient(sslctx, proxy_server.address)
+>>> proxy_client.request('GET', '/')
+Response(status=200, reason='OK', headers={'x-msg': 'Hello world'}, body=None)
+'''
+
+
+def test_R082_temp_pki_and_temp_ssl_server():
+    typed('''
+        >>> from degu.misc import TempPKI, TempSSLServer
+        >>> TempPKI.__name__, TempSSLServer.__name__
+        ('TempPKI', 'TempSSLServer')
+    ''')
+
+
+def issuer(path):
+    """(subject, issuer) of a certificate, as the program openssl has them."""
+    return run_program(['openssl', 'x509', '-noout', '-subject', '-issuer',
+                        '-in', path], check=True).stdout.decode().split('\n')
+
+
+def test_R083_throw_away_chains(monkeypatch):
+    """One for the server and one for clients, and gone with it."""
+    monkeypatch.delenv('LD_PRELOAD', raising=False)
+    with TempPKI(client_pki=True) as pki:
+        (server, client) = (pki.get_server_config(), pki.get_client_config())
+        subjects = set()
+        for (own, other) in ((server, client), (client, server)):
+            (subject, by, _) = issuer(own['cert_file'])
+            (top, itself, _) = issuer(other['ca_file'])
+            assert by.split('=', 1)[1] == top.split('=', 1)[1]
+            assert itself.split('=', 1)[1] == top.split('=', 1)[1]
+            subjects |= {subject, top}
+        assert len(subjects) == 4
+    assert not os.path.exists(server['cert_file'])
+
+
+def test_R084_temp_ssl_server_takes_the_pki(pki, client_sslctx):
+    with TempSSLServer(pki, IPV4, example_app) as server:
+        with safely(client_sslctx, server.address) as conn:
+            assert conn.get('/') == example_app(None)
+
+
 def test_R085_any_ipv6_address():
     with Running(example_app, ('::', 0, 0, 0)) as running:
         port = running.address[1]
         assert running.server.sock.family == socket.AF_INET6
         with kept(('::1', port, 0, 0)) as client:
             assert client.request('GET', '/') == example_app(None)
+
+
+@pytest.mark.parametrize('who', ['nobody', 'of another authority', 'server'])
+def test_R086_only_clients_of_the_authority(pki, client_sslctx, who,
+                                            monkeypatch):
+    monkeypatch.delenv('LD_PRELOAD', raising=False)
+    config = pki.get_anonymous_client_config()
+    with contextlib.ExitStack() as stack:
+        if who == 'server':  # its certificate is of the other chain
+            server = pki.get_server_config()
+            config.update({key: server[key]
+                           for key in ('cert_file', 'key_file')})
+        elif who != 'nobody':
+            other = stack.enter_context(TempPKI()).get_client_config()
+            config.update({key: other[key]
+                           for key in ('cert_file', 'key_file')})
+        sslctx = build_client_sslctx(config)
+    app = Seen()
+    with secured(pki, app, ('::', 0, 0, 0)) as running:
+        address = ('::1', *running.address[1:])
+        with pytest.raises((OSError, ValueError)):
+            with safely(sslctx, address) as conn:
+                conn.get('/')
+        assert app.calls == []
+        with safely(client_sslctx, address) as conn:
+            assert conn.get('/').status == 200
+
+
+def test_R087_ssl_client():
+    typed('''
+        >>> from degu.client import SSLClient, build_client_sslctx
+        >>> SSLClient.__name__, build_client_sslctx.__name__
+        ('SSLClient', 'build_client_sslctx')
+    ''')
+
+
+def test_R088_client_config(pki):
+    config = pki.get_client_config()
+    assert type(config) is dict
+    assert isinstance(build_client_sslctx(config), ssl.SSLContext)
+
+
+@pytest.mark.parametrize('any_address', [('::', 0, 0, 0), ('0.0.0.0', 0)])
+def test_R089_any_address_is_for_the_client(pki, client_sslctx, any_address):
+    with TempSSLServer(pki, any_address, example_app) as server:
+        assert server.address[0] == any_address[0]
+        with safely(client_sslctx, server.address) as conn:
+            assert conn.get('/') == example_app(None)
+
+
+def test_R090_proxy_with_tls(monkeypatch):
+    """The tutorial's, typed word by word."""
+    monkeypatch.delenv('LD_PRELOAD', raising=False)
+    typed(TUTORIAL)
+
+
+BEHIND_NGINX = '''
+>>> class Server:
+...     address = {!r}
+...
+>>> server = Server()
+>>> from degu.client import Client
+'''
+
+
+def test_R090_proxy_with_tls_before_nginx(monkeypatch):
+    """The same text from the proxy on, with nginx in the app's place."""
+    monkeypatch.delenv('LD_PRELOAD', raising=False)
+    start = TUTORIAL.index('>>> from degu.base import build_uri')
+    stop = TUTORIAL.rindex('>>> proxy_client.request')
+    with run_nginx() as folder:
+        typed(BEHIND_NGINX.format(folder + '/sock') + TUTORIAL[start:stop] +
+              '''
+>>> for _ in range(7):  # more than nginx lets through one connection
+...     response = proxy_client.request('GET', '/a.txt')
+...     assert response.status == 200
+...     text = response.body.read()
+...
+>>> (len(text), response.headers['content-type'])
+({}, 'text/plain')
+'''.format(len(TEXT)))
+
+
+def test_R090_our_proxy_app_with_tls_before_nginx(pki, client_sslctx):
+    data = os.urandom(300000)
+    chunks = [(None, data[:5]), (('a', 'b'), data[5:]), (None, b'')]
+    with run_nginx() as folder:
+        proxy = OurProxyApp(Client(folder + '/sock', host='a.example'))
+        with secured(pki, proxy, IPV6) as running:
+            with safely(client_sslctx, running.address) as conn:
+                for _ in range(3):
+                    response = conn.get('/a.txt')
+                    assert response.body.read() == TEXT
+                    response = conn.head('/a.txt')
+                    assert response.headers['content-length'] == len(TEXT)
+                    assert conn.put('/dav/a', {}, data).status in (201, 204)
+                    assert conn.get('/dav/a').body.read() == data
+                    assert conn.put('/dav/b', {}, ChunkedBodyIter(
+                        chunks)).status in (201, 204)
+                    assert conn.get('/dav/b').body.read() == data
+                    assert conn.delete('/dav/b').status == 204
+                    response = conn.get('/dav/b')
+                    assert response.status == 404
+                    response.body.read()
+                    response = conn.get('/zipped/a.txt',
+                                        {'accept-encoding': 'gzip'})
+                    assert response.body.chunked
+                    assert gzip.decompress(response.body.read()) == TEXT
+                    response = conn.request('PATCH', '/echo', {'x-a': 'b'})
+                    assert response.body.read() == b'PATCH /echo b'
 
 
 @pytest.mark.parametrize('data', [
@@ -1369,6 +1631,28 @@ def test_R092_security_before_compatibility_in_what_is_sent():
             with pytest.raises(ValueError):
                 conn.request('GET', uri, headers, None)
     assert app.calls == []
+
+
+def test_R094_restrictive_contexts(pki):
+    """Nothing but one version and one cipher, with names of no host but in
+    the place for them, and without what has been found to be weak."""
+    for sslctx in (build_server_sslctx(pki.get_server_config()),
+                   build_client_sslctx(pki.get_client_config())):
+        names = [cipher['name'] for cipher in sslctx.get_ciphers()
+                 if cipher['protocol'] != 'TLSv1.3']
+        assert names == ['ECDHE-RSA-AES256-GCM-SHA384']
+        assert sslctx.verify_mode == ssl.CERT_REQUIRED
+        assert sslctx.security_level == 2
+        assert sslctx.hostname_checks_common_name is False
+        for option in ('NO_COMPRESSION', 'NO_RENEGOTIATION', 'NO_TICKET',
+                       'CIPHER_SERVER_PREFERENCE', 'SINGLE_ECDH_USE'):
+            flag = getattr(ssl, 'OP_' + option)
+            assert sslctx.options & flag == flag
+    for config in (pki.get_server_config(), pki.get_client_config()):
+        build = (build_client_sslctx if 'check_hostname' in config
+                 else build_server_sslctx)
+        with pytest.raises(ValueError):
+            build(dict(config, ciphers='ALL'))
 
 
 def test_R095_full_ipv6_semantics(link_local):
@@ -1686,12 +1970,22 @@ def test_R118_connections_are_served_at_the_same_time():
 # -------------------------------------------------- server page: address
 
 def test_R119_addresses(address):
-    """Those of SSLServer are the same; that is TLS's to show."""
     server = Server(address, app)
     assert server.sock.family == family_of(address)
     assert server.address == server.sock.getsockname()
     server.shutdown()
     server.serve_forever()
+
+
+def test_R119_addresses_of_an_ssl_server(address, pki, client_sslctx):
+    server = SSLServer(pki.get_server_config(), address, app)
+    assert server.sock.family == family_of(address)
+    assert server.address == server.sock.getsockname()
+    server.shutdown()
+    server.serve_forever()
+    with secured(pki, app, address) as running:
+        with safely(client_sslctx, running.address) as conn:
+            assert conn.get('/example').status == 200
 
 
 def test_R120_tuples():
@@ -2051,7 +2345,7 @@ def test_R146_on_connect_of_sock_and_session():
 
 
 def test_R147_sock_is_a_socket():
-    """Of this connection; the SSLSocket is for the tests of TLS."""
+    """Of this connection."""
     app = Guarded()
     with reached(app, IPV4) as conn:
         conn.get('/', {})
@@ -2059,6 +2353,17 @@ def test_R147_sock_is_a_socket():
         assert type(sock) is socket.socket
         assert peer == conn.sock.getsockname()
         assert own == conn.sock.getpeername()
+
+
+def test_R147_sock_is_an_ssl_socket(pki, client_sslctx):
+    app = Guarded()
+    with secured(pki, app, IPV4) as running:
+        with safely(client_sslctx, running.address) as conn:
+            conn.get('/')
+            ((sock, peer, own),) = app.peers
+            assert type(sock) is ssl.SSLSocket
+            assert peer == conn.sock.getsockname()
+            assert own == conn.sock.getpeername()
 
 
 def test_R148_session_is_the_one_of_the_requests():
@@ -2331,6 +2636,217 @@ def test_R167_default_of_max_requests_per_connection():
         assert len(answers(talk(running.address, GET * 101))) == 100
 
 
+# --------------------------------------------- server page: SSLServer
+
+def test_R169_ssl_server():
+    found = inspect.signature(SSLServer)
+    assert list(found.parameters) == ['sslctx', 'address', 'app', 'options']
+    assert found.parameters['options'].kind is inspect.Parameter.VAR_KEYWORD
+
+
+def test_R170_https_with_tls_1_2(pki):
+    """To whoever else speaks it: the program openssl, with what it offers by
+    itself."""
+    config = pki.get_client_config()
+    with secured(pki, app, IPV4) as running:
+        done = run_program(
+            ['openssl', 's_client', '-quiet', '-verify_return_error',
+             '-connect', '127.0.0.1:%d' % running.address[1],
+             '-CAfile', config['ca_file'], '-cert', config['cert_file'],
+             '-key', config['key_file']],
+            input=b'GET /example HTTP/1.1\r\nconnection: close\r\n\r\n')
+        assert b'hello, world' in done.stdout
+        for protocol in ('-tls1_1', '-tls1_3'):
+            done = run_program(
+                ['openssl', 's_client', protocol, '-brief',
+                 '-connect', '127.0.0.1:%d' % running.address[1]])
+            assert done.returncode
+
+
+def test_R171_subclass_of_server(pki):
+    assert issubclass(SSLServer, Server)
+    with bound(IPV4, app) as plain:
+        server = SSLServer(pki.get_server_config(), IPV4, app)
+        assert set(vars(plain)) <= set(vars(server))
+        assert set(dir(plain)) <= set(dir(server))
+        assert server.options == plain.options and server.app is app
+        server.shutdown()
+        server.serve_forever()
+
+
+def test_R172_context(pki, client_sslctx):
+    """One's own of this module's kind, too."""
+    own = own_context(pki)
+    for sslctx in (build_server_sslctx(pki.get_server_config()), own):
+        with SecureRunning(sslctx, app, IPV4) as running:
+            assert running.server.sslctx is sslctx
+            with safely(client_sslctx, running.address) as conn:
+                assert conn.get('/example').body.read() == b'hello, world'
+
+
+def own_context(pki):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', DeprecationWarning)
+        sslctx = ssl.SSLContext(ssl.PROTOCOL_TLSv1_2)
+    config = pki.get_server_config()
+    sslctx.load_cert_chain(config['cert_file'], config['key_file'])
+    sslctx.load_verify_locations(config['ca_file'])
+    sslctx.verify_mode = ssl.CERT_REQUIRED
+    return sslctx
+
+
+def test_R173_dict_for_a_context(pki, monkeypatch):
+    """It is build_server_sslctx() that makes the context of it."""
+    server = SSLServer(pki.get_server_config(), IPV4, app)
+    wanted = build_server_sslctx(pki.get_server_config())
+    for name in ('protocol', 'verify_mode', 'options'):
+        assert getattr(server.sslctx, name) == getattr(wanted, name)
+    server.shutdown()
+    server.serve_forever()
+    for wrong in ({}, dict(pki.get_server_config(), cert_file='x')):
+        (one, two) = (raised(SSLServer, wrong, IPV4, app),
+                      raised(build_server_sslctx, wrong))
+        assert (type(one), str(one)) == (type(two), str(two))
+
+
+def raised(call, *args):
+    with pytest.raises(Exception) as info:
+        call(*args)
+    return info.value
+
+
+def test_R174_address_app_and_options(pki):
+    """The same errors and the same meaning."""
+    config = pki.get_server_config()
+    for (address, given, options) in [
+            (5, app, {}), (IPV4, 5, {}), (('::1', 0, 0), app, {}),
+            (IPV4, app, {'timeout': 0}), (IPV4, app, {'max_connections': 0}),
+            (IPV4, app, {'bodies': 5}), (IPV4, app, {'max_requests': 'x'})]:
+        (one, two) = (raised(lambda: SSLServer(config, address, given,
+                                               **options)),
+                      raised(lambda: Server(address, given, **options)))
+        assert (type(one), str(one)) == (type(two), str(two))
+    with secured(pki, app, IPV4, max_requests_per_connection=2,
+                 timeout=7) as running:
+        assert running.server.timeout == 7
+        with safely(pki.get_client_config(), running.address) as conn:
+            assert conn.get('/example').body.read() and not conn.closed
+            assert conn.get('/example').body.read() and conn.closed
+
+
+def test_R175_sslctx_attribute(pki):
+    sslctx = build_server_sslctx(pki.get_server_config())
+    for (given, is_ours) in ((sslctx, True), (pki.get_server_config(), False)):
+        server = SSLServer(given, IPV4, app)
+        assert isinstance(server.sslctx, ssl.SSLContext)
+        assert (server.sslctx is sslctx) == is_ours
+        server.shutdown()
+        server.serve_forever()
+
+
+def test_R176_build_server_sslctx():
+    typed('''
+        >>> from degu.server import build_server_sslctx
+        >>> sslconfig = {
+        ...     'cert_file': '/my/server.cert',
+        ...     'key_file': '/my/server.key',
+        ...     'ca_file': '/my/client.ca',
+        ... }
+        >>> sslctx = build_server_sslctx(sslconfig)
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: [Errno 2] No such file or directory: \
+'/my/server.cert'
+    ''')
+    assert len(inspect.signature(build_server_sslctx).parameters) == 1
+
+
+def test_R177_counterpart_of_the_clients(pki):
+    """What the two make understands each other."""
+    assert len(inspect.signature(build_client_sslctx).parameters) == 1
+    server = build_server_sslctx(pki.get_server_config())
+    client = build_client_sslctx(pki.get_client_config())
+    with shake(server, client) as pair:
+        assert (pair.server_error, pair.client_error) == (None, None)
+        assert pair.server.getpeercert() and pair.client.getpeercert()
+
+
+def test_R178_config_is_a_dict(pki):
+    for wrong in (None, [], 'x', tuple(pki.get_server_config().items())):
+        with pytest.raises(TypeError):
+            build_server_sslctx(wrong)
+
+
+@pytest.mark.parametrize('key', ['cert_file', 'key_file'])
+def test_R179_certificate_and_key(pki, key):
+    config = pki.get_server_config()
+    for wrong in (5, None, os.fsencode(config[key])):
+        with pytest.raises(TypeError):
+            build_server_sslctx(dict(config, **{key: wrong}))
+    del config[key]
+    with pytest.raises(KeyError, match=key):
+        build_server_sslctx(config)
+
+
+@pytest.mark.parametrize('keys', [
+    ['ca_file'], ['ca_path'], ['ca_file', 'ca_path']])
+def test_R180_authorities(pki, keys, tmp_path):
+    """Each of them is believed."""
+    config = pki.get_server_config()
+    shutil.copy(config['ca_file'], str(tmp_path / 'a.pem'))
+    run_program(['openssl', 'rehash', str(tmp_path)], check=True)
+    places = {'ca_file': config.pop('ca_file'), 'ca_path': str(tmp_path)}
+    config.update({key: places[key] for key in keys})
+    client = build_client_sslctx(pki.get_client_config())
+    nobody = build_client_sslctx(pki.get_anonymous_client_config())
+    with shake(build_server_sslctx(config), client) as pair:
+        assert (pair.server_error, pair.client_error) == (None, None)
+    with shake(build_server_sslctx(config), nobody) as pair:
+        assert pair.server_error
+
+
+def test_R181_nobody_is_let_in_by_omission(pki):
+    config = pki.get_server_config()
+    del config['ca_file']
+    for more in ({}, {'allow_unauthenticated_clients': False},
+                 {'allow_unauthenticated_clients': 1}):
+        with pytest.raises(ValueError):
+            build_server_sslctx(dict(config, **more))
+    nobody = build_client_sslctx(pki.get_anonymous_client_config())
+    server = build_server_sslctx(
+        dict(config, allow_unauthenticated_clients=True))
+    with shake(server, nobody) as pair:
+        assert (pair.server_error, pair.client_error) == (None, None)
+
+
+def built(pki):
+    """A context of each kind that there is without the key 'protocol'."""
+    return [build_server_sslctx(pki.get_server_config()),
+            build_server_sslctx(pki.get_anonymous_server_config())]
+
+
+def test_R183_protocol(pki):
+    for sslctx in built(pki):
+        assert sslctx.protocol == ssl.PROTOCOL_TLSv1_2
+
+
+def test_R184_verify_mode(pki):
+    assert [sslctx.verify_mode for sslctx in built(pki)] == [
+        ssl.CERT_REQUIRED, ssl.CERT_NONE]
+
+
+def test_R185_no_compression(pki):
+    for sslctx in built(pki):
+        assert sslctx.options & ssl.OP_NO_COMPRESSION
+
+
+def test_R186_cipher(pki):
+    for sslctx in built(pki):
+        assert [cipher['name'] for cipher in sslctx.get_ciphers()
+                if cipher['protocol'] != 'TLSv1.3'] == [
+                    'ECDHE-RSA-AES256-GCM-SHA384']
+
+
 # ---------------------------------------------------------- first API page
 
 @pytest.mark.parametrize('name, within', [
@@ -2416,6 +2932,25 @@ def test_R194_client_request_by_position_and_by_name():
              ('PUT', '/', {'a': 'b', 'content-length': 1}, b'c')]
     assert app.asked == three + three + [
         ('PUT', '/', {'content-length': 1}, b'c')]
+
+
+def test_R195_ssl_client(pki, client_sslctx):
+    """By position and by name; the headers are optional (F8)."""
+    found = inspect.signature(SSLClient)
+    assert list(found.parameters)[:3] == ['sslctx', 'address', 'headers']
+    app = Seen()
+    with secured(pki, app, IPV4) as running:
+        headers = {'x-a': 'b', 'host': 'c'}
+        for client in (
+                SSLClient(client_sslctx, running.address, headers),
+                SSLClient(sslctx=client_sslctx, address=running.address,
+                          headers=headers),
+                SSLClient(client_sslctx, running.address)):
+            assert client.request('GET', '/').status == 200
+            client.close()
+    assert [asked[2].get('x-a') for asked in app.asked] == ['b', 'b', None]
+    assert [asked[2]['host'] for asked in app.asked] == [
+        'c', 'c', '127.0.0.1:%d' % running.address[1]]
 
 
 def test_R196_address_of_port_zero():
