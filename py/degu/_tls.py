@@ -476,6 +476,15 @@ def _alert_of(error: BaseException) -> str | None:
     return found[1].strip('_') if found else None
 
 
+def is_eof(error: BaseException) -> bool:
+    """Is it the end of file without a close_notify?  It has a class of its own
+    in later releases of Python only."""
+    return (
+        isinstance(error, ssl.SSLEOFError)
+        or _reason_of(error) == 'UNEXPECTED_EOF_WHILE_READING'
+    )
+
+
 def is_refusal(error: BaseException) -> bool:
     """Does this error say that the other end has refused our certificate, or
     wants one?
@@ -505,6 +514,8 @@ def explain(error: BaseException) -> str:
     if message:
         return str(message).rstrip('.')
     reason = _reason_of(error)
+    if is_eof(error):
+        reason = 'UNEXPECTED_EOF_WHILE_READING'
     if reason is not None:
         return _SENTENCES.get(reason) or reason.replace('_', ' ').lower()
     if isinstance(error, TimeoutError):
@@ -632,9 +643,20 @@ def _chain(sslsock: Any, leaf: bytes) -> tuple[bytes, ...]:
         return (leaf,)
 
 
+def take_over(sslsock: ssl.SSLSocket) -> bool:
+    """Makes a socket ready for the extension: it does not wait.  Can it tell a
+    bare end of file from a close_notify?"""
+    sslsock.setblocking(False)
+    sslsock.suppress_ragged_eofs = False
+    return not sslsock.context.options & _IGNORE_EOF
+
+
 def peer_of(sslsock: ssl.SSLSocket) -> Peer:
     """Who is at the other end of a connected socket whose handshake is
     done."""
-    leaf = sslsock.getpeercert(True)
+    try:
+        leaf = sslsock.getpeercert(True)
+    except AttributeError:
+        raise ValueError('the TLS connection has ended') from None
     chain = () if leaf is None else _chain(sslsock, leaf)
     return Peer(sslsock.version() or '', _cipher(sslsock), leaf, chain)

@@ -356,6 +356,8 @@ class Server:
             accepted = self._on_connect(session, sock) is True
             if secure is None:
                 os.set_blocking(fd, True)
+            elif secure.version() is None:
+                raise ValueError('on_connect() has ended the TLS connection')
             else:
                 secure.setblocking(False)
             if accepted:

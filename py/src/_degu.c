@@ -102,9 +102,10 @@ enum {
     O_FILE_IO,  /* io.FileIO, likewise */
     O_WANT_READ, /* classes of ssl, likewise */
     O_WANT_WRITE,
-    O_SSL_EOF,
     O_SSL_SOCKET,
     O_TRANSLATE, /* functions of degu._tls, likewise */
+    O_TAKE_OVER,
+    O_IS_EOF,
     O_PEER_OF,
     O_COUNT
 };
@@ -400,6 +401,7 @@ typedef struct Reader {
     PyObject *scratch;   /* bytearray that Python code reads into */
     PyObject *session;   /* SERVED */
     PyObject *fault;     /* SERVED: what reading the request's body raised */
+    PyObject *peer;      /* SECURE: who was found at the other end */
     PyObject *exception; /* raised in a callback, waits to be shown */
     unsigned long long requests; /* SERVED: answered so far */
     uint64_t serial;     /* tells the bodies of earlier messages */
@@ -413,6 +415,7 @@ typedef struct Reader {
     char known;  /* the descriptor is still the socket's */
     char heard;  /* a byte has come since a request was begun */
     char more;   /* an SSLSocket has decrypted more than was taken */
+    char blind;  /* and cannot tell a close_notify from a bare end of file */
     char *buffer;
     degu_conn own_conn;
     degu_socket own_socket;
@@ -541,8 +544,22 @@ static void reader_close(Reader *r)
 
 /* ---- plain sockets: no Python object between the core and the kernel ---- */
 
+/* Has an SSLSocket become a plain one? */
+static bool is_unwrapped(Reader *r)
+{
+    PyObject *inner;
+
+    if (r->kind != SECURE)
+        return false;
+    inner = PyObject_GetAttr(r->source, r->st->object[O_SSLOBJ]);
+    if (!inner)
+        PyErr_Clear();
+    Py_XDECREF(inner);
+    return inner == Py_None;
+}
+
 /* Somebody may have closed the socket behind our back, and its number may
-   belong to another file by now. */
+   belong to another file by now; or ended its TLS. */
 static int check_descriptor(Reader *r)
 {
     PyObject *number;
@@ -555,7 +572,7 @@ static int check_descriptor(Reader *r)
         return -1;
     fd = PyLong_AsLong(number);
     Py_DECREF(number);
-    r->known = fd == r->own_socket.fd;
+    r->known = fd == r->own_socket.fd && !is_unwrapped(r);
     if (r->known)
         return 0;
     r->closed = 1;
@@ -831,49 +848,54 @@ static bool is_ssl_error(State *st, int index, const char *name)
     return type && PyErr_ExceptionMatches(type);
 }
 
-/* An end of file without a close_notify.  Up to 3.11 there is a class for it
-   only with some versions of OpenSSL. */
-static bool is_truncation(State *st)
+/* What a function of degu._tls says of this. */
+static PyObject *ask_tls(State *st, int index, const char *name,
+                         PyObject *about)
 {
-    PyObject *pending, *reason;
-    bool found = is_ssl_error(st, O_SSL_EOF, "SSLEOFError");
+    PyObject *ask = import_object(st, index, "degu._tls", name);
 
-    if (found)
-        return true;
-    pending = take_exception();
-    reason = PyObject_GetAttrString(pending, "reason");
-    if (reason && PyUnicode_Check(reason))
-        found = PyUnicode_CompareWithASCIIString(
-                    reason, "UNEXPECTED_EOF_WHILE_READING") == 0;
-    Py_XDECREF(reason);
-    PyErr_Clear();
-    give_exception(pending);
-    return found;
+    return ask ? PyObject_CallOneArg(ask, about) : NULL;
+}
+
+/* Is this the end of file without a close_notify? */
+static bool is_bare_end(State *st, PyObject *error)
+{
+    PyObject *answer = ask_tls(st, O_IS_EOF, "is_eof", error);
+
+    if (!answer)
+        PyErr_Clear();
+    Py_XDECREF(answer);
+    return answer == Py_True;
+}
+
+/* The exception of an end that is gone: only a handshake has use for it. */
+static degu_err note_gone(Reader *r, PyObject *exception, degu_err err)
+{
+    if (r->kind == SERVED && !r->conn) {
+        give_exception(exception);
+        return hold_exception(r, err);
+    }
+    Py_DECREF(exception);
+    return err;
 }
 
 /* What the exception of an SSLSocket's method means to the core; it may go on
    waiting for the core to return. */
 static degu_err secure_fail(Reader *r)
 {
-    PyObject *pending, *translate, *found = NULL, *number;
+    PyObject *pending = take_exception(), *found, *number;
 
-    if (is_truncation(r->st)) {
-        PyErr_Clear();
-        return DEGU_E_TRUNCATED;
-    }
-    pending = take_exception();
+    if (is_bare_end(r->st, pending))
+        return note_gone(r, pending, DEGU_E_TRUNCATED);
     if (PyErr_GivenExceptionMatches(pending, PyExc_ConnectionError)) {
         number = PyObject_GetAttrString(pending, "errno");
         r->socket->sys_errno =
             number && PyLong_Check(number) ? (int)PyLong_AsLong(number) : 0;
         Py_XDECREF(number);
-        Py_DECREF(pending);
         PyErr_Clear();
-        return DEGU_E_RESET;
+        return note_gone(r, pending, DEGU_E_RESET);
     }
-    translate = import_object(r->st, O_TRANSLATE, "degu._tls", "translate");
-    if (translate)
-        found = PyObject_CallOneArg(translate, pending);
+    found = ask_tls(r->st, O_TRANSLATE, "translate", pending);
     if (!found)
         PyErr_Clear();
     give_exception(found ? found : Py_NewRef(pending));
@@ -962,21 +984,24 @@ static Py_ssize_t secure_call(Reader *r, int method, char *buf, size_t len)
     return n;
 }
 
+static void look_for_pending(Reader *r)
+{
+    PyObject *result = PyObject_CallMethodNoArgs(r->source,
+                                                 r->st->object[O_PENDING]);
+
+    r->more = result && PyObject_IsTrue(result) == 1;
+    if (!result)
+        PyErr_Clear();
+    Py_XDECREF(result);
+}
+
 /* Without looking ahead OpenSSL has no more than the record in hand. */
 static void note_pending(Reader *r, Py_ssize_t n, size_t len)
 {
-    PyObject *result = NULL;
-
     r->heard = r->heard || n > 0;
     r->more = 0;
-    if (n > 0 && (size_t)n == len) {
-        result = PyObject_CallMethodNoArgs(r->source,
-                                           r->st->object[O_PENDING]);
-        r->more = result && PyObject_IsTrue(result) == 1;
-        if (!result)
-            PyErr_Clear();
-    }
-    Py_XDECREF(result);
+    if (n > 0 && (size_t)n == len)
+        look_for_pending(r);
 }
 
 /* Between messages whatever comes is an error, so a byte may be taken to see
@@ -1029,6 +1054,8 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
     }
     if (err)
         return err;
+    if (n == 0 && r->blind && !r->ending)
+        return DEGU_E_TRUNCATED;
     note_pending(r, n, len);
     if (n || !r->ending)
         return n;
@@ -1073,8 +1100,8 @@ static ptrdiff_t secure_send(void *ctx, const degu_str *pieces, size_t count,
         n = secure_call(r, O_SEND, bytes, len);
         if (n < 0)
             err = secure_wait(r, flags);
-        if (err)
-            return err;
+        if (err) /* whoever sends sees no end of file */
+            return err == DEGU_E_TRUNCATED ? DEGU_E_RESET : err;
         flags &= ~DEGU_IO_BEGIN;
     }
     return n;
@@ -1208,13 +1235,15 @@ static int reader_socket(Reader *r, degu_io io)
                         DEGU_SEND_BUFFER);
 }
 
-static int stop_waiting(Reader *r)
+/* From here on an SSLSocket does not wait, and tells a bare end of file if it
+   can. */
+static int take_over(Reader *r)
 {
-    PyObject *result = PyObject_CallMethodOneArg(
-        r->source, r->st->object[O_SET_BLOCKING], Py_False);
+    PyObject *can_tell = ask_tls(r->st, O_TAKE_OVER, "take_over", r->source);
 
-    Py_XDECREF(result);
-    return result ? 0 : -1;
+    r->blind = can_tell == Py_False;
+    Py_XDECREF(can_tell);
+    return can_tell ? 0 : -1;
 }
 
 static int reader_duck(Reader *r)
@@ -1255,7 +1284,7 @@ static int reader_open(Reader *r)
     case PLAIN:
         return reader_socket(r, plain_io(r));
     case SECURE:
-        return reader_socket(r, secure_io(r)) || stop_waiting(r) ? -1 : 0;
+        return reader_socket(r, secure_io(r)) || take_over(r) ? -1 : 0;
     default:
         return reader_duck(r);
     }
@@ -3410,6 +3439,12 @@ static PyObject *Connection_close(PyObject *self, PyObject *unused)
     (void)unused;
     if (r->closed || r->ending)
         Py_RETURN_NONE;
+    if (r->kind == SECURE && !reader_enter(r)) {
+        say_goodbye(r);
+        reader_leave(r);
+    } else {
+        PyErr_Clear();
+    }
     /* Another thread may be waiting at the descriptor, whose number must not
        become another file's before it has left. */
     if (r->socket && __atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
@@ -3418,8 +3453,6 @@ static PyObject *Connection_close(PyObject *self, PyObject *unused)
         Py_RETURN_NONE;
     }
     r->closed = 1;
-    if (r->kind == SECURE)
-        say_goodbye(r);
     return PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
 }
 
@@ -3450,13 +3483,19 @@ static PyObject *Connection_get_sock(PyObject *self, void *unused)
 static PyObject *Connection_get_peer(PyObject *self, void *unused)
 {
     Reader *r = ((Connection *)self)->reader;
-    PyObject *ask;
+    PyObject *found;
 
     (void)unused;
     if (r->kind != SECURE || !r->source)
         Py_RETURN_NONE;
-    ask = import_object(r->st, O_PEER_OF, "degu._tls", "peer_of");
-    return ask ? PyObject_CallOneArg(ask, r->source) : NULL;
+    if (!r->peer) {
+        found = ask_tls(r->st, O_PEER_OF, "peer_of", r->source);
+        if (r->peer)
+            Py_XDECREF(found);
+        else
+            r->peer = found;
+    }
+    return Py_XNewRef(r->peer);
 }
 
 static PyObject *Connection_get_api(PyObject *self, void *unused)
@@ -3758,6 +3797,8 @@ static degu_err loop_connect(degu_session *s)
     if (r) {
         r->socket = s->socket;
         r->session = greet(w, r, s);
+        if (r->source && r->session && r->session != Py_None)
+            look_for_pending(r); /* on_connect() may have read */
     }
     if (!r || !r->session)
         loop_failed(w->loop, NULL);
@@ -3844,32 +3885,46 @@ static ptrdiff_t served_send(void *ctx, const degu_str *pieces, size_t count,
 }
 
 /* server.py makes an SSLSocket of the descriptor. */
-static degu_err loop_open(void *ctx, degu_session *s, degu_io *io)
+static PyObject *make_secure(Loop *loop, const degu_session *s)
 {
-    Loop *loop = ctx;
-    Worker *w = worker_enter(s->worker);
     PyObject *number = PyLong_FromLong(s->socket->fd), *sock = NULL;
-    Reader *r = NULL;
 
     if (number)
         sock = PyObject_CallMethodOneArg(loop->owner,
                                          loop->st->object[O_SECURE], number);
-    if (sock)
-        r = reader_alloc(loop->st, SERVED, sock);
+    Py_XDECREF(number);
+    return sock;
+}
+
+/* An OSError is about the connection, which may have gone: loop_unsafe() tells
+   of it. */
+static degu_err loop_open(void *ctx, degu_session *s, degu_io *io)
+{
+    Loop *loop = ctx;
+    Worker *w = worker_enter(s->worker);
+    Reader *r = reader_alloc(loop->st, SERVED, NULL);
+    degu_err err = DEGU_OK;
+
     if (r) {
         r->socket = s->socket;
         r->served = s;
+        r->source = make_secure(loop, s);
+    }
+    if (r && r->source) {
         s->data = Py_NewRef(r); /* on_close gives this one back */
         io->ctx = r;
         io->recv = served_recv;
         io->send = served_send;
+    } else if (r && PyErr_ExceptionMatches(PyExc_OSError)) {
+        s->data = r;
+        err = hold_exception(r, DEGU_E_HANDSHAKE);
     } else {
         loop_failed(loop, NULL);
+        Py_XDECREF(r);
+        err = DEGU_E_HANDLER;
     }
-    Py_XDECREF(sock);
-    Py_XDECREF(number);
     worker_leave(w);
-    return r ? DEGU_OK : DEGU_E_HANDLER;
+    return err;
 }
 
 /* Output is waited for: a flight of a handshake fits into the socket, as a
@@ -3917,6 +3972,7 @@ static bool loop_has_input(void *secure)
     return ((Reader *)secure)->more;
 }
 
+/* server.py tells of a handshake that failed. */
 static void tell_unsafe(Loop *loop, const degu_session *s, degu_err why)
 {
     Reader *r = s->data;
@@ -3934,13 +3990,18 @@ static void tell_unsafe(Loop *loop, const degu_session *s, degu_err why)
     Py_XDECREF(address);
 }
 
-/* With or without the GIL, as loop_close(). */
+/* With or without the GIL, as loop_close().  Without a Reader it has been told
+   of. */
 static void loop_unsafe(degu_session *s, degu_err why)
 {
+    Reader *r = s->data;
+
     if (s->worker)
         worker_enter(s->worker);
-    tell_unsafe(s->user, s, why);
-    Py_CLEAR(s->data);
+    if (r)
+        tell_unsafe(s->user, s, why);
+    s->data = NULL;
+    Py_XDECREF(r);
     if (s->worker)
         worker_leave(s->worker);
 }

@@ -120,3 +120,11 @@ def leaves_nothing_each(request):
     before = (descriptors(), threads())
     yield
     assert surplus(before, workers if kept else set) is None
+
+
+@pytest.fixture(scope='session', params=['TLSv1.2', 'TLSv1.3'])
+def ends(request, pki):
+    """Both profiles."""
+    from secure import Ends
+
+    return Ends(pki, request.param)

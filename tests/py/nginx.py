@@ -79,7 +79,7 @@ def run_nginx(more=''):
             user = ''
         with open(folder + '/conf', 'w') as file:
             file.write(user + CONFIG.format(
-                folder=folder, big='y' * 3500, more=more))
+                folder=folder, big='y' * 3500, more=more.format(folder=folder)))
         process = subprocess.Popen(
             [NGINX, '-p', folder, '-e', folder + '/error.log',
              '-c', folder + '/conf'],
