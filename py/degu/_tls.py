@@ -643,7 +643,7 @@ def _chain(sslsock: Any, leaf: bytes) -> tuple[bytes, ...]:
         return (leaf,)
 
 
-def take_over(sslsock: ssl.SSLSocket) -> bool:
+def take_over(sslsock: Any) -> bool:
     """Makes a socket ready for the extension: it does not wait.  Can it tell a
     bare end of file from a close_notify?"""
     sslsock.setblocking(False)

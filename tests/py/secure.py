@@ -122,10 +122,13 @@ class Records:
             self.tls.do_handshake()
         return self.output.read()
 
-    def shake(self):
+    def shake(self, last=b''):
+        """The whole handshake, with these bytes right behind it."""
         while True:
             try:
                 self.tls.do_handshake()
+                if last:
+                    self.tls.write(last)
                 self.sock.sendall(self.output.read())
                 return self
             except ssl.SSLWantReadError:

@@ -11,6 +11,7 @@ import logging
 import os
 import pickle
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -723,6 +724,52 @@ def test_pipelined_in_one_record(ends):
     assert [answer.body for answer in answers(found)] == [
         b'/%d' % i for i in range(40)] + [b'/']
     assert len(seen) == 41 and seen[2] == ('/2', b'hello')
+
+
+def test_request_with_the_end_of_the_handshake(ends):
+    """In the same packet, which the socket then shows no more."""
+    with ends.running(Noted()) as running:
+        with dial(running.address) as sock:
+            records = Records(ends, sock).shake(GET + GET)
+            found = b''
+            while found.count(b'hello') < 2:
+                found += records.decrypt(sock.recv(65536))
+    assert len(answers(found)) == 2
+
+
+def test_out_of_descriptors(ends, caplog):
+    """A connection that finds none for its TLS is a line in the log."""
+    caplog.set_level(logging.INFO)
+    with ends.running(hello, TCP) as running:
+        assert is_alive(ends, running.address)
+        caplog.clear()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with dial(running.address) as sock:
+            until(lambda: len(workers()) >= 2)
+        until(lambda: lines(caplog))
+        with contextlib.ExitStack() as stack:
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(WAIT)
+            highest = max(map(int, os.listdir('/proc/self/fd')))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (
+                highest + 100, limits[1]))
+            stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            taken = []
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.dup(waiting.fileno()))
+            os.close(taken.pop())  # for accept() alone
+            try:
+                waiting.connect(running.address)
+                with contextlib.suppress(ConnectionError):
+                    assert waiting.recv(1) == b''
+            finally:
+                for number in taken:
+                    os.close(number)
+        assert is_alive(ends, running.address)
+    (line,) = [line for line in lines(caplog)[1:] if 'handshake' in line]
+    assert line.endswith('TLS handshake failed: Too many open files')
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_pipelined_over_many_records(ends):
