@@ -144,7 +144,8 @@ def _build_sslctx(sslconfig: dict[str, Any], is_server: bool) -> ssl.SSLContext:
 
     What `ssl` has no way to turn off is the server's cache of TLS 1.2
     sessions.  It holds no more than sessions of this very context, whose
-    client it has authenticated, and pins are asked again.
+    client it has authenticated, and pins are asked again.  They are 20480 at
+    most, of 8 KB with a client's certificate, each for two hours.
     """
     if _get_protocol(sslconfig) == 'TLSv1.2':
         sslctx = _build_tls_1_2()

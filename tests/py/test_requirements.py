@@ -1543,9 +1543,8 @@ def test_R089_any_address_is_for_the_client(pki, client_sslctx, any_address):
             assert conn.get('/') == example_app(None)
 
 
-def test_R090_proxy_with_tls(monkeypatch):
+def test_R090_proxy_with_tls():
     """The tutorial's, typed word by word."""
-    monkeypatch.delenv('LD_PRELOAD', raising=False)
     typed(TUTORIAL)
 
 
@@ -1558,9 +1557,8 @@ BEHIND_NGINX = '''
 '''
 
 
-def test_R090_proxy_with_tls_before_nginx(monkeypatch):
+def test_R090_proxy_with_tls_before_nginx():
     """The same text from the proxy on, with nginx in the app's place."""
-    monkeypatch.delenv('LD_PRELOAD', raising=False)
     start = TUTORIAL.index('>>> from degu.base import build_uri')
     stop = TUTORIAL.rindex('>>> proxy_client.request')
     with run_nginx() as folder:
