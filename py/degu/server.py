@@ -448,6 +448,9 @@ class SSLServer(Server):
         sock = socket.socket(fileno=os.dup(fd))
         try:
             sock.setblocking(False)
+            # Raises if it was reset meanwhile; wrap_socket() would too, and
+            # leave a socket behind.
+            sock.getpeername()
             return self._sslctx.wrap_socket(
                 sock,
                 server_side=True,
