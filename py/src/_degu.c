@@ -401,7 +401,7 @@ typedef struct Reader {
     PyObject *scratch;   /* bytearray that Python code reads into */
     PyObject *session;   /* SERVED */
     PyObject *fault;     /* SERVED: what reading the request's body raised */
-    PyObject *peer;      /* SECURE: who was found at the other end */
+    PyObject *peer;      /* under TLS: who was found at the other end */
     PyObject *exception; /* raised in a callback, waits to be shown */
     unsigned long long requests; /* SERVED: answered so far */
     uint64_t serial;     /* tells the bodies of earlier messages */
@@ -3479,6 +3479,22 @@ static PyObject *Connection_get_sock(PyObject *self, void *unused)
     return Py_NewRef(r->source ? r->source : Py_None);
 }
 
+/* Is it an SSLSocket, or of a class made from that? */
+static bool has_tls(Reader *r)
+{
+    PyObject *modules = PyImport_GetModuleDict(), *type = NULL;
+    int found;
+
+    if (!r->source || (r->kind != SECURE && r->kind != DUCK))
+        return false;
+    if (r->kind == DUCK && PyDict_GetItemString(modules, "ssl"))
+        type = import_object(r->st, O_SSL_SOCKET, "ssl", "SSLSocket");
+    found = type ? PyObject_IsInstance(r->source, type) : r->kind == SECURE;
+    if (PyErr_Occurred())
+        PyErr_Clear();
+    return found == 1;
+}
+
 /* Who is at the other end of an SSLSocket; None on any other. */
 static PyObject *Connection_get_peer(PyObject *self, void *unused)
 {
@@ -3486,7 +3502,7 @@ static PyObject *Connection_get_peer(PyObject *self, void *unused)
     PyObject *found;
 
     (void)unused;
-    if (r->kind != SECURE || !r->source)
+    if (!has_tls(r))
         Py_RETURN_NONE;
     if (!r->peer) {
         found = ask_tls(r->st, O_PEER_OF, "peer_of", r->source);
