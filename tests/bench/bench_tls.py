@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [ROOT + '/py', HERE]
 from bench import numbers, python_bytes, system_calls  # noqa: E402
+
 from degu.misc import TempPKI  # noqa: E402
 
 BARS = {'C pair': 0.90, 'Python pair': 0.75}  # of large bodies, over AF_INET6

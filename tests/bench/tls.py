@@ -15,10 +15,11 @@ import os
 import sys
 import time
 
+from duo import process_cpu
+
 from degu.base import api
 from degu.client import SSLClient
 from degu.server import SSLServer
-from duo import process_cpu
 
 BODY = b'A' * 108
 BATCH = 16

@@ -40,7 +40,6 @@ from peers import (
     dial,
     drip,
     everything,
-    listening,
     outcome,
     receive_head,
     until,
@@ -744,7 +743,7 @@ def test_out_of_descriptors(ends, caplog):
         assert is_alive(ends, running.address)
         caplog.clear()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with dial(running.address) as sock:
+        with dial(running.address):
             until(lambda: len(workers()) >= 2)
         until(lambda: lines(caplog))
         with contextlib.ExitStack() as stack:
