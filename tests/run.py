@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +43,15 @@ class Failed(Exception):
 
 
 class Totals:
+    lock = threading.Lock()
     passed = 0
     failed = 0
+
+    @classmethod
+    def add(cls, passed, failed):
+        with cls.lock:
+            cls.passed += passed
+            cls.failed += failed
 
 
 def environment(**more):
@@ -85,8 +93,7 @@ def run(label, command, counted=True, shown=(), cwd=ROOT, **env):
         failed = 1
     if not status and not passed:
         (status, failed) = ('no check was made', 1)
-    Totals.passed += passed
-    Totals.failed += failed
+    Totals.add(passed, failed)
     print('   {}: {} passed, {} failed ({:.1f} s)'.format(
         label, passed, failed, time.monotonic() - started), flush=True)
     for line in text.splitlines():
@@ -101,8 +108,7 @@ def run(label, command, counted=True, shown=(), cwd=ROOT, **env):
 
 def check(label, good, text=''):
     """One check that is made here."""
-    Totals.passed += bool(good)
-    Totals.failed += not good
+    Totals.add(bool(good), not good)
     print('   {}: {}'.format(label, 'ok' if good else 'FAILED'), flush=True)
     if not good:
         print(text)
@@ -122,7 +128,7 @@ def compile_all(jobs):
         for (job, done) in zip(jobs, pool.map(work, jobs)):
             if done.returncode:
                 print(done.stdout[-8000:])
-                Totals.failed += 1
+                Totals.add(0, 1)
                 raise Failed('compiling ' + os.path.basename(job[0]))
 
 
@@ -328,18 +334,22 @@ def with_pytest(python, version):
     return inner
 
 
-def python_tests(python, version, *options):
+def build_extension(python, version):
     run('extension for ' + version,
         [python, HERE + '/build_extension.py', 'py/degu'], counted=False,
         CC=shlex.join(CC))
+
+
+def python_tests(python, version):
     run('tests on ' + version,
         [python, '-X', 'dev', '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
-         '-o', 'faulthandler_timeout=60',
-         *options, 'tests/py'])
+         '-o', 'faulthandler_timeout=60', 'tests/py'])
 
 
 def stage_python():
-    python_tests(sys.executable, '{}.{}.{}'.format(*sys.version_info[:3]))
+    ours = (sys.executable, '{}.{}.{}'.format(*sys.version_info[:3]))
+    build_extension(*ours)
+    python_tests(*ours)
 
 
 def stage_pythons():
@@ -348,8 +358,13 @@ def stage_pythons():
         if version not in others and \
                 version != '{}.{}'.format(*sys.version_info[:2]):
             print('   not run: no CPython {} here'.format(version))
+    ready = []
     for (version, python) in sorted(others.items()):
-        python_tests(with_pytest(python, version), version)
+        ready.append((with_pytest(python, version), version))
+        build_extension(*ready[-1])
+    # Most of their time they wait.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda one: python_tests(*one), ready))
 
 
 def sanitizer_libraries():
