@@ -85,6 +85,7 @@ IDENTITIES = {
     'server-wrong-purpose': _server(use='clientAuth'),
     'server-short': _server(key='short'),
     'server-wrong-name': _server(names='DNS:other.example'),
+    'server-device': _server(names='DNS:device-7.example'),
     'server-wrong-address': _server(names='DNS:localhost,IP:192.0.2.1'),
     'server-name-only': _server(names='DNS:localhost'),
     'server-common-name': _server(names=None, common_name='localhost'),

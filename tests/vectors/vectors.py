@@ -16,6 +16,7 @@ PLAIN = {'r': '\r', 'n': '\n', 't': '\t', '\\': '\\', '"': '"'}
 KINDS = {
     'request', 'response', 'fields', 'trailer', 'target', 'method', 'length',
     'range', 'content-range', 'chunk-line', 'body', 'requests', 'responses',
+    'tls',
 }
 
 
