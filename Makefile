@@ -28,7 +28,7 @@ SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo
     tests/bench/*.[ch] tests/c/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test bench cost size install uninstall clean \
+.PHONY: all help extension demo test tls bench cost size install uninstall clean \
     format lint demo-packages test-packages bench-packages lint-packages \
     format-packages
 
@@ -48,6 +48,9 @@ demo: demo-packages extension $(DEMO) ## servers and clients of both languages a
 
 test: test-packages ## everything that can be wrong, in about ten minutes
 	@CC='$(CC)' $(PYTHON) tests/run.py
+
+tls: test-packages extension ## what goes wrong under TLS, played against both languages, as a table
+	@CC='$(CC)' $(PYTHON) tests/tls/matrix.py
 
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
 	$(PYTHON) tests/bench/bench.py build

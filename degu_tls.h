@@ -306,6 +306,11 @@ static void degu_priv_tls_zero(void *ptr, size_t len)
 
 /* ---- Loading ---- */
 
+static bool degu_priv_tls_lacks_memory(void)
+{
+    return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE;
+}
+
 /* What has been found wrong with a configuration. */
 typedef struct degu_priv_tls_load {
     degu_priv_tls_context *context;
@@ -322,7 +327,7 @@ static bool degu_priv_tls_refuse(degu_priv_tls_load *load, degu_err err,
 {
     va_list args;
 
-    if (ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE)
+    if (degu_priv_tls_lacks_memory())
         err = DEGU_E_SPACE;
     load->err = err;
     va_start(args, format);
@@ -332,15 +337,20 @@ static bool degu_priv_tls_refuse(degu_priv_tls_load *load, degu_err err,
     return false;
 }
 
-/* What OpenSSL says about its last error; the first one is the cause. */
-static const char *degu_priv_tls_reason(void)
+/* What OpenSSL says about one of its errors. */
+static const char *degu_priv_tls_text(unsigned long number)
 {
-    const unsigned long number = ERR_peek_error();
     const char *text = ERR_reason_error_string(number);
 
     if (number && ERR_SYSTEM_ERROR(number))
         return strerror(ERR_GET_REASON(number));
     return text ? text : "no reason given";
+}
+
+/* Of loading: the first error is the cause. */
+static const char *degu_priv_tls_reason(void)
+{
+    return degu_priv_tls_text(ERR_peek_error());
 }
 
 /* Never asks at the terminal. */
@@ -1091,16 +1101,19 @@ static degu_err degu_priv_tls_refused(const degu_priv_tls *t, int alert)
     }
 }
 
-/* What OpenSSL's last error means. */
+/* What OpenSSL's last error means: that of its TLS, which comes behind those
+   of what that is made of, whose reasons have the same numbers. */
 static degu_err degu_priv_tls_judge(degu_priv_tls *t)
 {
-    const int reason = ERR_GET_REASON(ERR_peek_error());
+    const unsigned long number = ERR_peek_last_error();
+    const int reason =
+        ERR_GET_LIB(number) == ERR_LIB_SSL ? ERR_GET_REASON(number) : 0;
     degu_err err;
 
-    degu_priv_tls_say(t, degu_priv_tls_reason());
-    switch (reason) {
-    case ERR_R_MALLOC_FAILURE:
+    degu_priv_tls_say(t, degu_priv_tls_text(number));
+    if (degu_priv_tls_lacks_memory())
         return DEGU_E_SPACE;
+    switch (reason) {
     case SSL_R_CERTIFICATE_VERIFY_FAILED:
         return degu_priv_tls_untrusted(t);
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:

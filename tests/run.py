@@ -560,6 +560,13 @@ def stage_demo():
     run('demo.py', [sys.executable, HERE + '/demo/demo.py', 'build'])
 
 
+def stage_tls():
+    command = [sys.executable, HERE + '/tls/matrix.py']
+    run('failure matrix', command, CC=shlex.join(CC))
+    run('failure matrix, C with sanitizers',
+        [*still(), *command, '--ends', 'c', '--sanitize'], CC=shlex.join(CC))
+
+
 def stage_rules():
     run('lint.py --rules', [sys.executable, HERE + '/lint.py', '--rules'],
         counted=False)
@@ -576,6 +583,7 @@ STAGES = {
     'doctest': stage_doctest,
     'readme': stage_readme,
     'demo': stage_demo,
+    'tls': stage_tls,
     'python-sanitized': stage_python_sanitized,
     'pythons': stage_pythons,
     'package': stage_package,

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from degu._x509 import key_of, names_of, subject_of
+from degu._x509 import has_rsa_key, key_of, names_of, subject_of
 from degu.exceptions import CertificateRefusedError
 
 log = logging.getLogger('degu.server')
@@ -201,6 +201,24 @@ def _load_own(sslctx: ssl.SSLContext, sslconfig: dict[str, Any]) -> None:
         )
 
 
+def _check_key_type(sslconfig: dict[str, Any]) -> None:
+    """Under TLS 1.2 the cipher wants a server's key to be RSA: with another it
+    could serve nobody."""
+    if _get_protocol(sslconfig) != 'TLSv1.2':
+        return
+    with open(sslconfig['cert_file'], encoding='latin-1') as file:
+        found = re.search(
+            '-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----',
+            file.read(),
+            re.DOTALL,
+        )
+    if found and not has_rsa_key(ssl.PEM_cert_to_DER_cert(found[0])):
+        raise ValueError(
+            f"sslconfig['cert_file']: {sslconfig['cert_file']!r} is not of an "
+            'RSA key, which a server needs under TLSv1.2'
+        )
+
+
 def _load_authorities(
     sslctx: ssl.SSLContext, sslconfig: dict[str, Any]
 ) -> None:
@@ -243,6 +261,7 @@ def build_server_sslctx(sslconfig: dict[str, Any]) -> ssl.SSLContext:
             raise KeyError(key)
     sslctx = _build_sslctx(sslconfig, True)
     _load_own(sslctx, sslconfig)
+    _check_key_type(sslconfig)
     has_authorities = 'ca_file' in sslconfig or 'ca_path' in sslconfig
     if 'allow_unauthenticated_clients' in sslconfig:
         if sslconfig['allow_unauthenticated_clients'] is not True:

@@ -22,6 +22,9 @@ _EXTENSIONS = 0xA3
 
 _SUBJECT_ALT_NAME = '2.5.29.17'
 
+# rsaEncryption and id-RSASSA-PSS (RFC 8017 appendix A).
+_RSA = ('1.2.840.113549.1.1.1', '1.2.840.113549.1.1.10')
+
 # Tags of GeneralName (RFC 5280 4.2.1.6) that are told.
 _EMAIL = 0x81
 _DNS = 0x82
@@ -138,6 +141,15 @@ def _oid(part: _Part) -> str:
             arc = 0
     top = min(arcs[0] // 40, 2)
     return '.'.join(map(str, [top, arcs[0] - 40 * top, *arcs[1:]]))
+
+
+def has_rsa_key(der: bytes) -> bool:
+    """Is the key of a certificate for RSA signatures of either kind?"""
+    algorithm = _inside(_fields(der)[5], _SEQUENCE)[:1]
+    names = _inside(algorithm[0], _SEQUENCE)[:1] if algorithm else []
+    if not names:
+        raise _bad('the algorithm of its key')
+    return _oid(names[0]) in _RSA
 
 
 def _escape(text: str) -> str:

@@ -884,3 +884,20 @@ def test_what_speaks_no_tls_to_a_client(pki, protocol):
     with pytest.raises(ssl.SSLError) as info:
         end.do_handshake()
     assert explain(info.value) == 'the other end does not speak TLS'
+
+
+@pytest.mark.parametrize('key', [
+    ('-newkey', 'rsa:2048'), ('-newkey', 'rsa-pss'),
+    ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'),
+    ('-newkey', 'ed25519')])
+def test_kind_of_a_servers_key(tmp_path, protocol, key):
+    """The one cipher of TLS 1.2 wants RSA."""
+    config = self_signed(str(tmp_path), 'kind', *key)
+    config['ca_file'] = config['cert_file']
+    config['protocol'] = protocol
+    if protocol == 'TLSv1.2' and 'rsa' not in key[1]:
+        with pytest.raises(ValueError, match='RSA'):
+            build_server_sslctx(config)
+    else:
+        build_server_sslctx(config)
+    build_client_sslctx(config)
