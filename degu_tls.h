@@ -293,6 +293,7 @@ typedef struct degu_priv_tls {
     bool eof;        /* the socket has ended, with or without close_notify */
     bool dead;       /* after an error that ends all (SSL_shutdown(3)) */
     bool shaken;     /* the handshake is done */
+    unsigned reads;  /* of the socket, by the call in hand */
     size_t begun;    /* bytes of a write that has to be gone on with */
     char why[128];
     degu_tls_peer peer;
@@ -990,13 +991,30 @@ static bool degu_priv_tls_may_retry(const degu_priv_tls *t)
     return t->failed != DEGU_E_RESET && t->failed != DEGU_E_SYSTEM;
 }
 
+/* OpenSSL goes on reading while what comes has no content, such as changes of
+   keys.  Who sends nothing else shall hold nobody, nor get more time by it:
+   after so many reads the poller has its turn, or the deadline counts. */
+static degu_err degu_priv_tls_may_read(degu_priv_tls *t)
+{
+    if (!t->shaken || t->reads++ < 8)
+        return DEGU_OK;
+    if (t->socket->nonblocking)
+        return DEGU_E_AGAIN;
+    return t->socket->deadline && degu_now() >= t->socket->deadline
+               ? DEGU_E_TIMEOUT
+               : DEGU_OK;
+}
+
 static int degu_priv_tls_bio_read(BIO *bio, char *buf, int len)
 {
     degu_priv_tls *t = DEGU_PRIV_TLS_CAST(degu_priv_tls *, BIO_get_data(bio));
-    const int n = degu_priv_tls_passed(
-        t, bio, degu_socket_recv(t->socket, buf,
-                                 DEGU_PRIV_TLS_CAST(size_t, len), t->flags));
+    ptrdiff_t got = degu_priv_tls_may_read(t);
+    int n;
 
+    if (got == 0)
+        got = degu_socket_recv(t->socket, buf, DEGU_PRIV_TLS_CAST(size_t, len),
+                               t->flags);
+    n = degu_priv_tls_passed(t, bio, got);
     if (n == 0)
         t->eof = true;
     if (n < 0 && degu_priv_tls_may_retry(t))
@@ -1121,7 +1139,7 @@ static degu_err degu_priv_tls_judge(degu_priv_tls *t)
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:
     case SSL_R_WRONG_VERSION_NUMBER:
-        return DEGU_E_NOT_TLS;
+        return t->shaken ? DEGU_E_TLS : DEGU_E_NOT_TLS;
     case SSL_R_UNEXPECTED_EOF_WHILE_READING:
         return t->shaken ? DEGU_E_TRUNCATED : DEGU_E_CLOSED;
     default:
@@ -1169,6 +1187,19 @@ static void degu_priv_tls_begin(degu_priv_tls *t, unsigned flags)
         t->socket->deadline = 0;
     t->flags = flags & DEGU_IO_NOWAIT;
     t->failed = DEGU_OK;
+    t->reads = 0;
+}
+
+/* The same for reading.  Who wants answers and takes none would be told of by
+   the poller again and again. */
+static ptrdiff_t degu_priv_tls_read_outcome(degu_priv_tls *t, int result)
+{
+    if (!t->socket->nonblocking ||
+        SSL_get_error(t->ssl, result) != SSL_ERROR_WANT_WRITE)
+        return degu_priv_tls_outcome(t, result);
+    t->dead = true;
+    degu_priv_tls_say(t, "wants answers and takes none");
+    return DEGU_E_TLS;
 }
 
 /* ---- The way for layer 6 ---- */
@@ -1188,7 +1219,7 @@ static ptrdiff_t degu_priv_tls_peek(degu_priv_tls *t)
     t->socket->nonblocking = true;
     degu_priv_tls_begin(t, 0);
     n = SSL_peek(t->ssl, &byte, 1);
-    outcome = n > 0 ? 1 : degu_priv_tls_outcome(t, n);
+    outcome = n > 0 ? 1 : degu_priv_tls_read_outcome(t, n);
     t->socket->nonblocking = nonblocking;
     return outcome;
 }
@@ -1207,7 +1238,7 @@ static ptrdiff_t degu_priv_tls_recv(void *ctx, void *buf, size_t len,
         len = SSL3_RT_MAX_PLAIN_LENGTH;
     degu_priv_tls_begin(t, flags);
     n = SSL_read(t->ssl, buf, DEGU_PRIV_TLS_CAST(int, len));
-    return n > 0 ? n : degu_priv_tls_outcome(t, n);
+    return n > 0 ? n : degu_priv_tls_read_outcome(t, n);
 }
 
 /* Puts the first len bytes of all pieces together. */
@@ -1265,8 +1296,10 @@ static void *degu_priv_tls_alloc(degu_priv_tls *t, size_t len)
     degu_priv_tls_kept *node = DEGU_PRIV_TLS_CAST(
         degu_priv_tls_kept *, OPENSSL_zalloc(sizeof *node + len));
 
-    if (!node)
+    if (!node) {
+        t->failed = DEGU_E_SPACE;
         return NULL;
+    }
     node->next = t->kept;
     t->kept = node;
     return node + 1;
@@ -1430,12 +1463,14 @@ static bool degu_priv_tls_note_names(degu_priv_tls *t, X509 *certificate)
     return good;
 }
 
-/* Notes all there is to know about the other end.  false: no memory. */
+/* Notes all there is to know about the other end.  false: no memory, or a
+   certificate that cannot be told of. */
 static bool degu_priv_tls_note_peer(degu_priv_tls *t)
 {
     X509 *certificate = SSL_get1_peer_certificate(t->ssl);
     bool good;
 
+    degu_priv_tls_zero(&t->peer, sizeof t->peer);
     t->peer.protocol = SSL_get_version(t->ssl);
     t->peer.cipher = SSL_get_cipher_name(t->ssl);
     if (!certificate)
@@ -1620,6 +1655,8 @@ static degu_err degu_priv_tls_shake(void *ctx)
     degu_priv_tls *t = DEGU_PRIV_TLS_CAST(degu_priv_tls *, ctx);
     int n;
 
+    if (t->shaken)
+        return DEGU_OK;
     degu_priv_tls_begin(t, SSL_in_before(t->ssl) ? DEGU_IO_BEGIN : 0);
     n = SSL_do_handshake(t->ssl);
     if (n <= 0) {
@@ -1632,8 +1669,13 @@ static degu_err degu_priv_tls_shake(void *ctx)
         return DEGU_E_HANDSHAKE;
     }
     t->shaken = degu_priv_tls_note_peer(t);
+    if (!t->shaken && degu_priv_tls_lacks_memory())
+        t->failed = DEGU_E_SPACE;
     ERR_clear_error();
-    return t->shaken ? DEGU_OK : DEGU_E_SPACE;
+    if (t->shaken)
+        return DEGU_OK;
+    degu_priv_tls_say(t, "a certificate with contents that cannot be read");
+    return t->failed ? t->failed : DEGU_E_CERTIFICATE;
 }
 
 DEGU_API degu_err degu_tls_handshake(const degu_io *io)
@@ -1715,7 +1757,8 @@ DEGU_API degu_err degu_tls_connect(degu_tls *tls, degu_client *client,
 
     if (client->close_secure)
         return DEGU_E_ARGUMENT;
-    degu_conn_set_io(&client->conn, degu_priv_tls_nowhere());
+    client->socket.over = degu_priv_tls_nowhere();
+    degu_conn_set_io(&client->conn, client->socket.over);
     err = tls->server ? DEGU_E_ARGUMENT
                       : degu_peer_address(client->socket.fd, &address);
     if (err)

@@ -193,9 +193,9 @@ def _load_own(sslctx: ssl.SSLContext, sslconfig: dict[str, Any]) -> None:
         cert_file, sslconfig.get('key_file'), _refuse_encrypted
     )
     # Only now: before, it is not known whether cert_file has the key.
-    if mode & (stat.S_IRGRP | stat.S_IROTH) and not allow_readable:
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and not allow_readable:
         raise ValueError(
-            f'sslconfig[{key_name!r}]: group or others may read the private '
+            f'sslconfig[{key_name!r}]: group or others may read or write the '
             f'key: {sslconfig[key_name]!r} has mode {stat.S_IMODE(mode):04o}; '
             "take that from them, or set sslconfig['allow_readable_key']"
         )

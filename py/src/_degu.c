@@ -933,18 +933,18 @@ static degu_err secure_wait(Reader *r, unsigned flags)
 
 /* recv_into() or send() of an SSLSocket.  They are written in Python and hand
    over to read() or write() of _sslobj, which a large body calls 65536 times a
-   GiB; so these are called at once.  It is None on a socket that was closed. */
+   GiB; so these are called at once.  It is None once TLS has ended. */
 static PyObject *secure_ask(Reader *r, int method, PyObject *view, size_t len)
 {
     PyObject **names = r->st->object;
     PyObject *args[3] = {PyObject_GetAttr(r->source, names[O_SSLOBJ])};
     PyObject *size = NULL, *result = NULL;
 
-    if (!args[0])
-        PyErr_Clear();
-    if (!args[0] || args[0] == Py_None) {
-        PyObject *whole[2] = {r->source, view};
-        result = PyObject_VectorcallMethod(names[method], whole, 2, NULL);
+    if (args[0] == Py_None) { /* what it did now would be in the clear */
+        raise_error(r->st, DEGU_E_FINISHED, 0, NULL,
+                    "the socket's TLS has ended");
+    } else if (!args[0]) {
+        return NULL;
     } else if (method == O_SEND) {
         args[1] = view;
         result = PyObject_VectorcallMethod(names[O_WRITE], args, 2, NULL);
@@ -1049,6 +1049,13 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
         n = secure_call(r, O_RECV_INTO, buf, len);
         if (n >= 0)
             break;
+        /* Who wants answers and takes none would be told of by the poller
+           again and again. */
+        if (r->socket->nonblocking &&
+            is_ssl_error(r->st, O_WANT_WRITE, "SSLWantWriteError")) {
+            PyErr_Clear();
+            return DEGU_E_TLS;
+        }
         err = secure_wait(r, flags);
         flags &= ~DEGU_IO_BEGIN;
     }
@@ -4090,11 +4097,13 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
    for whoever still holds the object. */
 static void loop_end(Loop *loop)
 {
-    if (!loop->stopped || loop->active || loop->fd < 0)
+    const int fd = loop->fd;
+
+    if (!loop->stopped || loop->active || fd < 0)
         return;
+    loop->fd = -1; /* closing calls Python, which may come here again */
     degu_server_close(&loop->server);
-    close(loop->fd);
-    loop->fd = -1;
+    close(fd);
 }
 
 static int loop_start(Loop *loop, int fd, const degu_server_config *config)

@@ -2169,6 +2169,91 @@ static void test_stalled(degu_tls_profile profile)
     CHECK(load(&f.broken) == 20);
 }
 
+/* Changes of keys, which have no content, without end. */
+struct flood {
+    pthread_t thread;
+    SSL *ssl;
+    int ended;
+};
+
+static void *change_keys(void *ctx)
+{
+    struct flood *flood = ctx;
+
+    careless = true;
+    while (!load(&flood->ended) &&
+           SSL_key_update(flood->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
+           SSL_do_handshake(flood->ssl) == 1)
+        continue;
+    careless = false;
+    ERR_clear_error();
+    return NULL;
+}
+
+/* They hold nobody but who sends them. */
+static void test_flood(void)
+{
+    static struct fixture f;
+    struct flood flood = {0};
+    int fd, i;
+
+    prepare(&f, 8, DEGU_TLS_1_3);
+    launch(&f, "127.0.0.1:0", 1);
+    flood.ssl = raw_dial(f.address, DEGU_TLS_1_3, &fd);
+    CHECK(reaches(&f.greeted, 1));
+    CHECK(pthread_create(&flood.thread, NULL, change_keys, &flood) == 0);
+    for (i = 0; i < 5; i++)
+        EXPECT_HELLO(&f);
+    store(&flood.ended, 1);
+    pthread_join(flood.thread, NULL);
+    raw_end(flood.ssl, fd);
+    finish(&f);
+}
+
+/* A peer that wants answers and takes none: it is given up, not told of by the
+   poller for ever. */
+static void test_deaf_peer(void)
+{
+    static struct fixture f;
+    SSL *ssl;
+    int fd;
+
+    prepare(&f, 8, DEGU_TLS_1_3);
+    f.config.idle_timeout_ms = -1;
+    launch(&f, "127.0.0.1:0", 1);
+    ssl = raw_dial(f.address, DEGU_TLS_1_3, &fd);
+    careless = true;
+    while (!load(&f.closed) &&
+           SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) == 1 &&
+           SSL_do_handshake(ssl) == 1)
+        continue;
+    careless = false;
+    ERR_clear_error();
+    CHECK(reaches(&f.closed, 1));
+    EXPECT_HELLO(&f);
+    raw_end(ssl, fd);
+    finish(&f);
+}
+
+/* Done is done. */
+static void test_handshake_again(degu_tls_profile profile)
+{
+    static struct ends e;
+    const degu_tls_config server = server_files(profile);
+    const degu_tls_config client = client_files(profile);
+    size_t chain;
+    int i;
+
+    ends_open(&e, &server, &client, "localhost");
+    for (i = 0; i < 2; i++) {
+        const degu_tls_peer *peer = degu_tls_peer_of(&e.conn[i]);
+        chain = peer ? peer->chain_count : 0;
+        CHECK_OK(degu_tls_handshake(&e.io[i]));
+        CHECK(chain && degu_tls_peer_of(&e.conn[i])->chain_count == chain);
+    }
+    ends_close(&e);
+}
+
 /* Bytes of a handshake, and later of a record, that drip in. */
 static void drip_until(struct dripper *d, const int *count, int goal)
 {
@@ -2687,6 +2772,11 @@ static void test_profile(degu_tls_profile profile)
     test_pins(profile);
     test_names(profile);
     test_stalled(profile);
+    test_handshake_again(profile);
+    if (profile == DEGU_TLS_1_3) {
+        test_flood();
+        test_deaf_peer();
+    }
     test_server_drips(profile);
     test_deaf_client(profile);
     test_places(profile);

@@ -439,6 +439,27 @@ def test_socket_that_on_connect_ends(ends, spoil, caplog):
         assert is_alive(ends, running.address)
 
 
+@pytest.mark.parametrize('how', [socket.SHUT_RD, socket.SHUT_WR])
+def test_app_ends_tls(ends, how):
+    """shutdown() of an SSLSocket makes it a plain one: then nothing is sent."""
+    socks = []
+
+    class App:
+        def on_connect(self, session, sock):
+            socks.append(sock)
+            return True
+
+        def __call__(self, session, request, api):
+            socks[-1].shutdown(how)
+            return (200, 'OK', {}, b'in the clear')
+
+    with ends.running(App(), TCP) as running:
+        with dial(running.address) as sock:
+            records = Records(ends, sock).shake()
+            sock.sendall(records.encrypt(GET))
+            assert b'HTTP' not in everything(sock)
+
+
 def test_on_connect_ends_tls(ends, caplog):
     """What comes behind that is not served."""
     app = Noted(lambda session, sock: bool(sock.unwrap()))
