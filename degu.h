@@ -502,7 +502,8 @@ DEGU_API DEGU_NODISCARD degu_err degu_parse_response(char *head, size_t len,
 /* Field lines alone, each with its CR LF, without the empty line: the rules for
    names, values and repetition, those of known fields included, but none about
    what fields mean together.  For trailers (then names that may not stand in
-   one are DEGU_E_TRAILER) and for tests. */
+   one are DEGU_E_TRAILER) and for tests.  As many bytes as a trailer, or else a
+   head, may have: DEGU_E_TRAILER_SIZE, DEGU_E_PREAMBLE_SIZE. */
 DEGU_API DEGU_NODISCARD degu_err degu_parse_fields(char *lines, size_t len,
                                                    bool trailer,
                                                    degu_fields *fields,
@@ -2336,10 +2337,15 @@ DEGU_PRIV bool degu_priv_is_barred(unsigned id)
 DEGU_API degu_err degu_parse_fields(char *lines, size_t len, bool trailer,
                                     degu_fields *fields, size_t *error_at)
 {
+    const size_t max = trailer ? DEGU_TRAILER_MAX - 2 : DEGU_PREAMBLE_MAX;
     degu_priv_head h;
     size_t i = 0;
     degu_err err = DEGU_OK;
     degu_priv_head_init(&h, lines, fields);
+    if (len > max) { /* the offsets of fields have 16 bits */
+        *error_at = max;
+        return trailer ? DEGU_E_TRAILER_SIZE : DEGU_E_PREAMBLE_SIZE;
+    }
     while (i < len && !err) {
         size_t start = i;
         err = degu_priv_take_field(&h, lines, len, &i);
