@@ -18,6 +18,8 @@ TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang gcc-multilib g++-multilib \
     musl-tools pkg-config python3-pytest python3-hypothesis \
     python3-setuptools python3-wheel python3-flask wget nginx-light
 BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
+FUZZ_PACKAGES = $(DEMO_PACKAGES) clang
+AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
 FORMAT_PACKAGES = clang-format
 
@@ -25,17 +27,17 @@ EXAMPLES = $(patsubst doc/examples/%.c,build/%,$(wildcard doc/examples/*.c))
 DEMO = build/demo_server build/demo_client
 BENCH = build/bench_duo build/bench_parse build/bench_tls
 SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
-    tests/bench/*.[ch] tests/c/*.[ch])
+    tests/bench/*.[ch] tests/c/*.[ch] fuzz/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test tls bench cost size install uninstall clean \
-    format lint demo-packages test-packages bench-packages lint-packages \
-    format-packages
+.PHONY: all help extension demo test tls fuzz fuzz-afl bench cost size install \
+    uninstall clean format lint demo-packages test-packages bench-packages \
+    lint-packages format-packages fuzz-packages afl-packages
 
 all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1:/p' Makefile | \
+	@sed -n 's/^\([a-z-]*\):.*## /\1:/p' Makefile | \
 	    while IFS=: read -r name what; do \
 	        printf 'make %-10s %s\n' "$$name" "$$what"; done
 
@@ -51,6 +53,12 @@ test: test-packages ## everything that can be wrong, in about ten minutes
 
 tls: test-packages extension ## what goes wrong under TLS, played against both languages, as a table
 	@CC='$(CC)' $(PYTHON) tests/tls/matrix.py
+
+fuzz: fuzz-packages ## all harnesses with libFuzzer, FUZZ_SECONDS=60 in all; see fuzz/README.md
+	@$(PYTHON) fuzz/run.py
+
+fuzz-afl: afl-packages ## the same with AFL++
+	@$(PYTHON) fuzz/run.py --afl
 
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
 	$(PYTHON) tests/bench/bench.py build
@@ -102,7 +110,10 @@ lint: lint-packages extension ## clang-tidy, cppcheck, gcc -fanalyzer, mypy, rul
 demo-packages: PACKAGES = $(DEMO_PACKAGES)
 test-packages: PACKAGES = $(TEST_PACKAGES)
 bench-packages: PACKAGES = $(BENCH_PACKAGES)
+fuzz-packages: PACKAGES = $(FUZZ_PACKAGES)
+afl-packages: PACKAGES = $(AFL_PACKAGES)
 lint-packages: PACKAGES = $(LINT_PACKAGES)
 format-packages: PACKAGES = $(FORMAT_PACKAGES)
-demo-packages test-packages bench-packages lint-packages format-packages:
+demo-packages test-packages bench-packages lint-packages format-packages \
+fuzz-packages afl-packages:
 	@sh tests/packages.sh $(PACKAGES)

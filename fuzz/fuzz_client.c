@@ -216,7 +216,8 @@ static void client_is_dead(client_run *run)
     if (conn->failed != DEGU_OK) {
         fuzz_same_err(degu_read_response(conn, &r), conn->failed,
                       "no response after the end");
-        (void)degu_read_body(conn, buf, sizeof buf, &len);
+        fuzz_require(degu_read_body(conn, buf, sizeof buf, &len) != DEGU_OK,
+                     "no body after the end");
     }
     fuzz_same_number(run->t.out_len, sent, "sent after the end");
     fuzz_same_number(run->t.in_pos, received, "received after the end");

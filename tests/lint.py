@@ -19,7 +19,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 TEXT = ('.c', '.h', '.py', '.pyi', '.md', '.txt', '.toml', '.sh', '.in', '')
 SKIPPED = {'.git', 'build', 'dist', '__pycache__', '.hypothesis',
-           '.pytest_cache', '.mypy_cache', '.ruff_cache'}
+           '.pytest_cache', '.mypy_cache', '.ruff_cache',
+           'corpus', 'regressions'}  # bytes for harnesses
 # Words that mark unfinished work, joined here so that this file has none.
 MARKS = re.compile(r'\b(' + '|'.join(('TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX')) +
                    r')\b')

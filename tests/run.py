@@ -33,6 +33,7 @@ CFLAGS = shlex.split(os.environ.get('CFLAGS', '-O2'))
 LIMIT = 600  # seconds for one program
 SANITIZE = ['-O1', '-g', '-fsanitize=address,undefined',
             '-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
+REPLAY = ['-O0', '-g', *SANITIZE[2:]]  # compiles faster, and runs for a second
 C_TESTS = ('test_vectors', 'test_table', 'test_format', 'test_exchange',
            'test_server', 'test_tls')
 LIBRARIES = {'test_tls': ['-lssl', '-lcrypto']}
@@ -221,6 +222,40 @@ def stage_c_variants():
     c_stage(variants)
     c_stage([('tsan', ['test_server', 'test_tls'],
               ['-O1', '-g', '-fsanitize=thread'])], still())
+
+
+def fuzz_variants():
+    """{name: command} for all harnesses in one replay program."""
+    found = {'gcc': CC + REPLAY, 'clang': ['clang', *REPLAY],
+             '32-bit': CC + ['-m32', *REPLAY],
+             'c++': ['g++', '-x', 'c++', *REPLAY],
+             'no-simd': CC + ['-O2', '-DDEGU_NO_SIMD'],
+             'limits': CC + ['-DFUZZ_DEFAULT_LIMITS', *REPLAY]}
+    if cpu_has('avx2'):
+        found['avx2'] = CC + ['-O2', '-mavx2']
+    return found
+
+
+def stage_fuzz():
+    """Corpora and regressions through all harnesses, in every build with the
+    same results; where the limits are others, so are these."""
+    jobs = [(os.path.join(BUILD, 'replay', name), command + [
+        '-Wall', '-Wextra', '-DFUZZ_EVERY', ROOT + '/fuzz/replay.c'])
+            for (name, command) in fuzz_variants().items()]
+    compile_all(jobs)
+    paths = sorted(glob.glob(ROOT + '/fuzz/corpus/*/') +
+                   glob.glob(ROOT + '/fuzz/regressions/*/'))
+    digests = {}
+    for (target, _) in jobs:
+        name = os.path.basename(target)
+        text = run('replay, ' + name, [*still(), target, *paths],
+                   ASAN_OPTIONS='abort_on_error=1',
+                   UBSAN_OPTIONS='abort_on_error=1')
+        if name != 'limits':
+            digests[name] = re.findall(r'.*, digest .*', text)
+    check('all builds agree', len(set(map(tuple, digests.values()))) == 1,
+          '\n'.join(name + '\n   ' + '\n   '.join(lines)
+                    for (name, lines) in digests.items()))
 
 
 def stage_compile():
@@ -577,6 +612,7 @@ STAGES = {
     'c': stage_c,
     'c-sanitized': stage_c_sanitized,
     'c-variants': stage_c_variants,
+    'fuzz': stage_fuzz,
     'compile': stage_compile,
     'install': stage_install,
     'python': stage_python,

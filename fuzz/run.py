@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Builds the harnesses and fuzzes them, as many at a time as there are cores.
+
+    run.py [HARNESS...]        with libFuzzer, which is part of clang
+    run.py --afl [HARNESS...]  with AFL++, in persistent mode
+    run.py --seeds             chooses the seeds of fuzz/corpus anew (seeds.py)
+
+FUZZ_SECONDS is the time for all of them together, 60 by default.  New inputs go
+to build/fuzz/corpus, findings to build/fuzz/findings; both stay, and the next
+run begins with them.  Ends with a table, and with 1 if something was found.
+"""
+
+import glob
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+BUILD = os.path.join(ROOT, 'build', 'fuzz')
+SECONDS = int(os.environ.get('FUZZ_SECONDS', '60'))
+CORES = len(os.sched_getaffinity(0))
+SANITIZE = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all']
+CLANG = shlex.split(os.environ.get('FUZZ_CC', 'clang'))
+LONGEST = 4096  # bytes of an input
+
+
+class Failed(Exception):
+    pass
+
+
+def harnesses():
+    return [os.path.basename(path)[len('fuzz_'):-len('.c')]
+            for path in sorted(glob.glob(HERE + '/fuzz_*.c'))]
+
+
+def folder(*names):
+    path = os.path.join(BUILD, *names)
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def inputs(name):
+    """The directories with this harness's inputs that are in the tree."""
+    return [path for path in (os.path.join(HERE, kind, name)
+                              for kind in ('corpus', 'regressions'))
+            if os.path.isdir(path)]
+
+
+def dictionary(name):
+    own = os.path.join(HERE, 'dictionaries', name + '.dict')
+    return own if os.path.exists(own) else \
+        os.path.join(HERE, 'dictionaries', 'http.dict')
+
+
+def files(path):
+    return {os.path.join(path, name) for name in os.listdir(path)}
+
+
+def build(name, engine):
+    """What an OSS-Fuzz build script does, for one harness."""
+    compiler = {'libfuzzer': CLANG, 'afl': ['afl-clang-fast']}[engine]
+    target = os.path.join(folder(engine), name)
+    done = subprocess.run(
+        [*compiler, '-O1', '-g', *SANITIZE, '-fsanitize=fuzzer',
+         os.path.join(HERE, 'fuzz_{}.c'.format(name)), '-o', target],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=dict(os.environ, AFL_QUIET='1'))
+    if done.returncode:
+        raise Failed(done.stdout[-6000:])
+    return target
+
+
+def last(pattern, text, default='0'):
+    found = re.findall(pattern, text)
+    return int(found[-1] if found else default)
+
+
+def with_libfuzzer(name, target, seconds):
+    """(executions, edges, inputs) and what it said."""
+    done = subprocess.run(
+        [target, '-max_total_time={}'.format(seconds), '-timeout=10',
+         '-max_len={}'.format(LONGEST), '-print_final_stats=1',
+         '-dict=' + dictionary(name),
+         '-artifact_prefix={}/'.format(folder('findings', name)),
+         folder('corpus', name), *inputs(name)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace')
+    text = done.stdout
+    return ((last(r'number_of_executed_units: *(\d+)', text),
+             last(r'\bcov: (\d+)', text), last(r'\bcorp: (\d+)', text)), text)
+
+
+def with_afl(name, target, seconds):
+    seeds = os.path.join(folder('afl-seeds'), name)
+    shutil.rmtree(seeds, ignore_errors=True)
+    os.makedirs(seeds)
+    for path in [*inputs(name), folder('corpus', name)]:
+        for file in files(path):
+            shutil.copy(file, seeds)
+    out = os.path.join(folder('afl-out'), name)
+    shutil.rmtree(out, ignore_errors=True)
+    done = subprocess.run(
+        ['afl-fuzz', '-i', seeds, '-o', out, '-V', str(seconds), '-x',
+         dictionary(name), '-G', str(LONGEST), '-t', '2000', '--', target],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace',
+        env=dict(os.environ, AFL_NO_UI='1', AFL_SKIP_CPUFREQ='1',
+                 AFL_NO_AFFINITY='1', AFL_QUIET='1',
+                 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES='1'))
+    try:
+        with open(out + '/default/fuzzer_stats') as file:
+            stats = dict(line.split(':', 1) for line in file)
+        stats = {key.strip(): value.strip() for (key, value) in stats.items()}
+    except OSError:
+        raise Failed(name + ': ' + done.stdout[-3000:])
+    for kind in ('crashes', 'hangs'):
+        for path in glob.glob('{}/default/{}/id*'.format(out, kind)):
+            shutil.copy(path, os.path.join(
+                folder('findings', name), 'afl-' + os.path.basename(path)))
+    return ((int(stats['execs_done']), int(stats['edges_found']),
+             int(stats['corpus_count'])), done.stdout)
+
+
+ENGINES = {'libfuzzer': with_libfuzzer, 'afl': with_afl}
+
+
+def reason(text):
+    """The lines of a run that tell why it ended."""
+    marks = ('fuzz:', 'ERROR:', 'runtime error:', 'Test unit written')
+    return [line for line in text.splitlines()
+            if any(mark in line for mark in marks)]
+
+
+def fuzz(name, engine, seconds):
+    """A row of the table."""
+    started = time.monotonic()
+    before = files(folder('findings', name))
+    (numbers, text) = ENGINES[engine](
+        name, os.path.join(BUILD, engine, name), seconds)
+    found = sorted(files(folder('findings', name)) - before)
+    print('{}: {} s, {} executions, {} edges, {} inputs, {} findings'.format(
+        name, round(time.monotonic() - started), *numbers, len(found)),
+        flush=True)
+    if found:
+        print('\n'.join('   ' + line for line in [*reason(text), *found]))
+    return (name, *numbers, len(found))
+
+
+def table(rows):
+    titles = ('harness', 'executions', 'edges', 'corpus', 'findings')
+    total = ('all', *(sum(row[i] for row in rows) for i in range(1, 5)))
+    lines = [titles, *rows, total]
+    for line in lines:
+        print('{:<12}{:>12}{:>8}{:>8}{:>10}'.format(*line))
+
+
+def fuzz_all(names, engine):
+    if engine == 'afl' and not shutil.which('afl-fuzz'):
+        raise Failed('afl-fuzz is not there; it is in the package afl++')
+    if engine == 'libfuzzer' and not shutil.which(CLANG[0]):
+        raise Failed(CLANG[0] + ' is not there; it is in the package clang')
+    each = max(1, SECONDS * CORES // len(names))
+    print('{} harnesses, {} s each, {} at a time, with {}'.format(
+        len(names), each, CORES, engine), flush=True)
+    with ThreadPoolExecutor(CORES) as pool:
+        list(pool.map(lambda name: build(name, engine), names))
+        rows = list(pool.map(lambda name: fuzz(name, engine, each), names))
+    table(rows)
+    return 1 if any(row[-1] for row in rows) else 0
+
+
+def content(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def choose_seeds(name):
+    """Keeps, of the candidates, those that reach what the others do not."""
+    candidates = os.path.join(BUILD, 'candidates', name)
+    kept = os.path.join(folder('kept'), name)
+    shutil.rmtree(kept, ignore_errors=True)
+    os.makedirs(kept)
+    done = subprocess.run(
+        [build(name, 'libfuzzer'), '-merge=1', kept, candidates],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace')
+    if done.returncode:
+        raise Failed('\n'.join(reason(done.stdout)) or done.stdout[-3000:])
+    wanted = {content(path) for path in files(kept)}
+    corpus = os.path.join(HERE, 'corpus', name)
+    shutil.rmtree(corpus, ignore_errors=True)
+    os.makedirs(corpus)
+    for path in sorted(files(candidates)):
+        data = content(path)
+        if data in wanted:
+            wanted.remove(data)
+            shutil.copy(path, corpus)
+    print('{}: {} of {} seeds'.format(name, len(files(corpus)),
+                                      len(files(candidates))), flush=True)
+
+
+def seeds():
+    subprocess.run([sys.executable, HERE + '/seeds.py',
+                    folder('candidates')], check=True,
+                   stdout=subprocess.DEVNULL)
+    with ThreadPoolExecutor(CORES) as pool:
+        list(pool.map(choose_seeds, harnesses()))
+    return 0
+
+
+def main(arguments):
+    names = [name for name in arguments if not name.startswith('-')]
+    options = set(arguments) - set(names)
+    if options - {'--afl', '--seeds'} or set(names) - set(harnesses()):
+        print(__doc__ + '\nHarnesses: ' + ' '.join(harnesses()))
+        return 2
+    try:
+        if '--seeds' in options:
+            return seeds()
+        return fuzz_all(names or harnesses(),
+                        'afl' if '--afl' in options else 'libfuzzer')
+    except Failed as error:
+        print(error)
+        return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

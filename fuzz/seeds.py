@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""What the seeds of fuzz/corpus are chosen from: the cases of tests/vectors, in
+the form that each harness takes, and for the harnesses of which the vectors say
+nothing those listed here.
+
+    seeds.py DIRECTORY    writes them all, a directory for each harness
+
+`run.py --seeds` keeps those of them that reach something new.
+"""
+
+import os
+import re
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '..', 'tests', 'vectors'))
+import vectors  # noqa: E402
+
+LONGEST = 1200  # bytes of a seed
+READS = range(7)  # ways to read a body: bodies.h
+ANSWERS = range(10)  # and to send one
+
+FORMAT = {
+    'plain-get': ('0000', ['/', 'host', 'a', 'accept', '*/*']),
+    'get-query': ('0000', ['/a/b/?c=%2F', 'user-agent', 'x (y)']),
+    'put-length': ('1011', ['/a', 'content-type', 'text/plain']),
+    'put-length-said': ('1012', ['/a', 'content-length', '9']),
+    'put-length-wrong': ('1012', ['/a', 'content-length', '5']),
+    'put-chunked': ('102', ['/a', 'transfer-encoding', 'chunked', 'expect',
+                            '100-continue']),
+    'post-close': ('20001', ['/', 'connection', 'close']),
+    'range': ('0000', ['/', 'range', 'bytes=0-4']),
+    'content-range': ('0000', ['OK', 'content-range', 'bytes 0-4/9']),
+    'range-of-numbers': ('00000012', ['/']),
+    'largest-numbers': ('001700677', ['/']),
+    'beyond-the-largest': ('001800889', ['/']),
+    'head': ('3000', ['OK', 'content-length', '9']),
+    'not-modified': ('03', ['Not Modified', 'etag', '"a"']),
+    'no-content': ('02', ['No Content', 'transfer-encoding', 'chunked']),
+    'interim': ('01', ['Continue']),
+    'until-close': ('003', ['OK']),
+    'extensions': ('0000', ['/', 'k', 'v', 'q', 'a "b\\', 'n', '']),
+    'twice': ('0000', ['/', 'host', 'a', 'host', 'a']),
+    'cookies': ('0000', ['OK', 'set-cookie', 'a=b', 'set-cookie', 'c=d']),
+    'smuggled-value': ('0000', ['/', 'a', 'b\r\nc: d']),
+    'smuggled-name': ('0000', ['/', 'a: b\r\nc', 'd']),
+    'smuggled-target': ('0000', ['/ HTTP/1.1\r\na: b', 'c', 'd']),
+    'capital': ('0000', ['/', 'Host', 'a']),
+    'blanks': ('0000', ['/', 'host', ' a ']),
+    'bad-host': ('0000', ['/', 'host', 'a/b']),
+    'bad-paths': ('0000', ['/a//b/%2e%2e/%00']),
+    'trailers': ('0000', ['/', 'x-sum', '1', 'x-more', '']),
+    'barred-trailer': ('0000', ['/', 'content-length', '0']),
+    'target-of-two': ('0000', ['/a', 'b=c', '']),
+    'hop': ('0000', ['/', 'keep-alive', 'timeout=5']),
+    'many': ('0000', ['/'] + ['a', 'b'] * 13),
+}
+
+ADDRESS = {
+    'ipv4': b'127.0.0.1:80',
+    'ipv4-port-0': b'0.0.0.0:0',
+    'ipv4-short': b'127.1:80',
+    'ipv4-largest': b'255.255.255.255:65535',
+    'ipv4-too-large': b'1.2.3.4:65536',
+    'ipv6': b'[::1]:8080',
+    'ipv6-scope': b'[fe80::1%2]:80',
+    'ipv6-interface': b'[fe80::1%lo]:80',
+    'ipv6-flow': b'[::1]:80;flowinfo=1048575',
+    'ipv6-scope-flow': b'[fe80::a:b:c:d%4294967295]:80;flowinfo=5',
+    'ipv6-mapped': b'[::ffff:192.0.2.1]:80',
+    'ipv6-full': b'[1:2:3:4:5:6:7:8]:65535',
+    'ipv6-no-port': b'[::1]',
+    'path': b'/run/app.sock',
+    'path-longest': b'/' + b'a' * 107,
+    'path-too-long': b'/' + b'a' * 108,
+    'abstract': b'@name',
+    'abstract-chosen': b'@',
+    'abstract-escaped': b'@a%00%FFb%25',
+    'abstract-half-escape': b'@a%4',
+    'raw-ipv4': b'\x01\x00\x50\x00' + bytes(8) + b'\x7f\x00\x00\x01',
+    'raw-ipv6': b'\x02\x50\x00\x00\x05\x00\x00\x00\x02\x00\x00\x00' +
+                b'\xfe\x80' + bytes(13) + b'\x01',
+    'raw-path': b'\x03' + bytes(11) + b'/run/x',
+    'raw-abstract': b'\x04' + bytes(11) + b'a\x00b',
+}
+
+
+def stream_seeds(found, case):
+    """Whole streams, and bodies behind a head: for both ends."""
+    (kind, *rest) = case.kind
+    if kind == 'body':
+        field = {'length': b'content-length: ' + (rest + ['', '0'])[1].encode(),
+                 'chunked': b'transfer-encoding: chunked',
+                 'until-close': b'x: y'}[rest[0]]
+        ask = b'PUT / HTTP/1.1\r\n' + field + b'\r\n\r\n'
+        answer = b'HTTP/1.1 200 OK\r\n' + field + b'\r\n\r\n'
+    else:
+        (ask, answer) = (b'', b'')
+    number = len(found['server']) + len(found['client'])
+    (read, send) = (number % len(READS), number // 7 % len(ANSWERS))
+    if kind in ('body', 'requests'):
+        script = '0000{}{}000{}'.format(number % 3 // 2, read, send)
+        found['server'][case.name] = \
+            script.encode() + b'\n' + ask + case.input
+    if kind in ('body', 'responses'):
+        # The method, its body, two choices of that, how the answer is read.
+        method = 'HEAD' in rest and '2' or str(number % 2)
+        script = '00000{}{}00{}'.format(method, send % 8, read)
+        found['client'][case.name] = \
+            script.encode() + b'\n' + answer + case.input
+
+
+def exchange_seeds(found):
+    """What the vectors have not: transports that fail, several answers."""
+    ask = (b'PUT /a HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello'
+           b'GET /b HTTP/1.1\r\n\r\n'
+           b'POST /c HTTP/1.1\r\nexpect: 100-continue\r\n'
+           b'transfer-encoding: chunked\r\n\r\n'
+           b'5;a=b\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n'
+           b'GET /d HTTP/1.1\r\nconnection: close\r\n\r\n')
+    answer = (b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello<<<\n'
+              b'HTTP/1.1 100 Continue\r\n\r\n'
+              b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
+              b'5;a="b\\""\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n<<<\n'
+              b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\n\r\n<<<\n'
+              b'HTTP/1.1 200 OK\r\n\r\nuntil the close')
+    for read in READS:
+        for send in ANSWERS:
+            name = 'read-{}-send-{}'.format(read, send)
+            app = '{}0{}00'.format(read, send) * 4
+            found['server'][name] = ('00000' + app).encode() + b'\n' + ask
+            asks = '{}{}00{}0'.format(send % 5, send % 8, read) * 4
+            found['client'][name] = ('00000' + asks).encode() + b'\n' + answer
+    for (name, transport) in {
+            'small-buffers': '01100', 'smaller-in': '02000',
+            'smaller-out': '00200', 'end-is-not-sure': '00010',
+            'end-is-a-reset': '00020', 'end-is-late': '00030',
+            'send-fails-soon': '00001', 'send-fails-later': '00007',
+            'pieces-of-16': '50000'}.items():
+        for (way, choices) in (('relay', '60000'), ('chunks', '10300')):
+            found['server'][name + '-' + way] = \
+                (transport + choices * 4).encode() + b'\n' + ask
+            found['client'][name + '-' + way] = \
+                (transport + '13' + choices * 4).encode() + b'\n' + answer
+
+
+def all_seeds():
+    """{harness: {name: bytes}}"""
+    found = {name: {} for name in
+             ('request', 'response', 'target', 'value', 'chunk_line',
+              'trailers', 'server', 'client', 'format', 'address')}
+    for case in vectors.cases():
+        if len(case.input) > LONGEST:
+            continue
+        kind = case.kind[0]
+        if kind in ('request', 'requests'):
+            found['request'][case.name] = case.input
+        if kind in ('response', 'responses'):
+            found['response'][case.name] = case.input
+        if kind == 'target':
+            found['target'][case.name] = case.input
+        if kind in ('length', 'range', 'content-range', 'method'):
+            found['value'][case.name] = case.input
+        host = re.search(rb'\r\nhost: *([^\r]*)\r', case.input, re.I)
+        if kind == 'request' and case.file == 'host.txt' and host:
+            found['value'][case.name] = host[1]
+        if kind == 'chunk-line':
+            found['chunk_line'][case.name] = case.input
+        if kind in ('trailer', 'fields'):
+            found['trailers'][case.name] = case.input
+        if kind in ('body', 'requests', 'responses'):
+            stream_seeds(found, case)
+    exchange_seeds(found)
+    for (name, (script, texts)) in FORMAT.items():
+        found['format'][name] = '\n|'.join([script, '|'.join(texts)]).encode()
+    found['address'] = dict(ADDRESS)
+    return found
+
+
+def write(directory):
+    for (harness, seeds) in all_seeds().items():
+        folder = os.path.join(directory, harness)
+        os.makedirs(folder, exist_ok=True)
+        for (name, data) in seeds.items():
+            with open(os.path.join(folder, name), 'wb') as file:
+                file.write(data)
+        print('{}: {} candidates'.format(harness, len(seeds)))
+
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    write(sys.argv[1])
