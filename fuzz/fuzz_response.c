@@ -45,7 +45,10 @@ static void response_again(const degu_response *r, degu_method asked)
     free(small.ptr);
     fuzz_same_err(degu_parse_response(dst.ptr, dst.len, asked, &again),
                   DEGU_OK, "parsing what was formatted");
-    fuzz_same_response(r, &again, "response, parsed again");
+    /* To an HTTP/1.0 response connection: close is added, which takes a field
+       of that name with it. */
+    if (!r->close || degu_find(&r->fields, "close").ptr == NULL)
+        fuzz_same_response(r, &again, "response, parsed again");
     free(dst.ptr);
 }
 
