@@ -72,8 +72,20 @@ static void line_again(uint64_t size, const line_parts *was)
     free(dst.ptr);
 }
 
-/* Through layer 6; the first line is what comes up to the first LF. */
-static degu_err line_over(fuzz_input input, unsigned most, degu_chunk *chunk,
+/* The size by the letter: up to sixteen hex digits. */
+static uint64_t line_size(const char *line)
+{
+    char digits[17] = "";
+    size_t len = strspn(line, "0123456789abcdefABCDEF");
+    fuzz_require(len >= 1 && len <= 16, "1 to 16 digits");
+    memcpy(digits, line, len);
+    return strtoull(digits, NULL, 16);
+}
+
+/* Through layer 6; the first line is what comes up to the first LF.  Its
+   extensions are those of the line, also behind the trailer. */
+static degu_err line_over(fuzz_input input, unsigned most,
+                          const degu_chunk *want, degu_chunk *chunk,
                           size_t *error_at)
 {
     fuzz_transport t;
@@ -89,26 +101,38 @@ static degu_err line_over(fuzz_input input, unsigned most, degu_chunk *chunk,
     fuzz_error_is_inside(&c.conn);
     fuzz_inside(chunk->extensions, c.in, DEGU_RECV_BUFFER,
                 "extensions inside the buffer");
+    if (want != NULL) {
+        fuzz_same_err(err, DEGU_OK, "a chunk line in layers 4 and 6");
+        fuzz_same_number(chunk->size, want->size, "size in layers 4 and 6");
+        fuzz_require(degu_equal(chunk->extensions, want->extensions),
+                     "extensions in layers 4 and 6");
+    }
     *error_at = degu_conn_error_at(&c.conn);
     fuzz_conn_free(&c);
     return err;
 }
 
-static void line_in_pieces(fuzz_input input, degu_err want, uint64_t size)
+/* want: what layer 4 made of it, or NULL. */
+static void line_in_pieces(fuzz_input input, const degu_chunk *want)
 {
+    static const char trailer[] = "x-a: b\r\n\r\n";
     const unsigned most = 1 + fuzz_hash(input.ptr, input.len) % 9;
+    degu_buffer stream = fuzz_buffer(input.len + sizeof trailer - 1);
     degu_chunk whole, pieces;
     size_t at[2];
-    degu_err err = line_over(input, 0, &whole, &at[0]);
-    fuzz_same_err(line_over(input, most, &pieces, &at[1]), err,
+    degu_err err;
+    if (input.len > 0)
+        memcpy(stream.ptr, input.ptr, input.len);
+    memcpy(stream.ptr + input.len, trailer, sizeof trailer - 1);
+    input.ptr = stream.ptr;
+    input.len = stream.cap;
+    err = line_over(input, 0, want, &whole, &at[0]);
+    fuzz_same_err(line_over(input, most, want, &pieces, &at[1]), err,
                   "a chunk line in pieces");
     fuzz_same_number(at[0], at[1], "a chunk line in pieces, its error");
     fuzz_same_number(whole.size, pieces.size, "a chunk line in pieces, size");
     fuzz_note((uint64_t)(int64_t)err);
-    if (want == DEGU_OK && size > 0) {
-        fuzz_same_err(err, DEGU_OK, "a chunk line in layers 4 and 6");
-        fuzz_same_number(whole.size, size, "a size in layers 4 and 6");
-    }
+    free(stream.ptr);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -126,11 +150,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_require(chunk.error_at <= size, "offset of an error");
     if (err == DEGU_OK) {
         fuzz_inside(chunk.extensions, line, size, "extensions in the line");
+        fuzz_same_number(line_size(line), chunk.size, "size by the letter");
         take_extensions(&parts, chunk.extensions);
         line_again(chunk.size, &parts);
         free(parts.text);
     }
-    line_in_pieces(input, err, chunk.size);
+    line_in_pieces(input, err == DEGU_OK ? &chunk : NULL);
     free(line);
     return 0;
 }

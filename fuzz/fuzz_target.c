@@ -4,6 +4,61 @@
 
 #include "harness.h"
 
+static int target_hex(char digit)
+{
+    const char *digits = "0123456789abcdef";
+    const char lower = digit >= 'A' && digit <= 'F' ? (char)(digit + 32)
+                                                    : digit;
+    const char *at = lower != '\0' ? strchr(digits, lower) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+/* The byte that stands at *i, decoded; moves *i behind it.  -1: none that a
+   target may have, but for ? and /. */
+static int target_byte(degu_str text, size_t *i)
+{
+    static const char others[] = "-._~!$&'()*+,;=:@/?";
+    const char byte = text.ptr[(*i)++];
+    int high, low;
+    if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
+        (byte >= 'A' && byte <= 'Z') ||
+        (byte != '\0' && strchr(others, byte) != NULL))
+        return byte;
+    if (byte != '%' || text.len - *i < 2)
+        return -1;
+    high = target_hex(text.ptr[*i]);
+    low = target_hex(text.ptr[*i + 1]);
+    *i += 2;
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* What is accepted, by the letter: a part at a time, decoded. */
+static bool target_is_good(degu_str text)
+{
+    size_t i = 0, start;
+    if (text.len == 0 || text.ptr[0] != '/')
+        return false;
+    while (i < text.len && text.ptr[i] == '/') {
+        unsigned dots = 0;
+        size_t bytes = 0;
+        for (start = ++i; i < text.len && text.ptr[i] != '/' &&
+                          text.ptr[i] != '?'; ++bytes) {
+            const int byte = target_byte(text, &i);
+            if (byte <= 0 || byte == '/' || byte == '\\')
+                return false;
+            dots += byte == '.';
+        }
+        if ((bytes == 1 || bytes == 2) && dots == bytes)
+            return false;
+        if (i == start && i < text.len && text.ptr[i] == '/')
+            return false;
+    }
+    while (i < text.len)
+        if (target_byte(text, &i) < 0)
+            return false;
+    return true;
+}
+
 /* The parts with slashes in front of each are the path again. */
 static void path_of_parts(degu_str path)
 {
@@ -91,6 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_note((uint64_t)(int64_t)err);
     fuzz_note(error_at);
     fuzz_require(error_at <= size, "offset of an error");
+    fuzz_same_number(err == DEGU_OK, target_is_good(target),
+                     "accepted, and by the letter");
     if (err == DEGU_OK)
         target_accepted(target, path, query);
     sent = degu_format_request(&dst, DEGU_GET, target, NULL, 0, frame);

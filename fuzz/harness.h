@@ -200,23 +200,33 @@ static inline size_t fuzz_slow_span(const char *ptr, size_t len, unsigned bit)
     return i;
 }
 
-/* Every kernel, from every offset of the first 40, so that each lane is the
-   first, and ends where the memory ends. */
-static inline void fuzz_kernels(const char *ptr, size_t len)
+/* One span behind the other, up to the end. */
+static inline void fuzz_spans(const char *ptr, size_t len, unsigned bit)
 {
-    size_t at, lf;
-    unsigned bit;
-    for (at = 0; at <= len && at < 40; ++at) {
-        const size_t rest = len - at;
-        for (bit = 1; bit <= 128; bit <<= 1)
-            fuzz_same_number(degu_span(ptr + at, rest, bit),
-                             fuzz_slow_span(ptr + at, rest, bit),
-                             "degu_span and the table");
-        for (lf = 0; lf < rest && ptr[at + lf] != '\n'; ++lf)
+    size_t at, span, lf;
+    for (at = 0; at <= len; at += span + 1) {
+        span = degu_span(ptr + at, len - at, bit);
+        fuzz_same_number(span, fuzz_slow_span(ptr + at, len - at, bit),
+                         "degu_span and the table");
+    }
+    for (at = 0; at <= len; at += lf + 1) {
+        for (lf = 0; at + lf < len && ptr[at + lf] != '\n'; ++lf)
             ;
-        fuzz_same_number(degu_priv_find_lf(ptr + at, rest), lf,
+        fuzz_same_number(degu_priv_find_lf(ptr + at, len - at), lf,
                          "degu_priv_find_lf and a loop");
     }
+}
+
+/* Every kernel, from every offset of the first 33, so that each byte was in
+   each lane. */
+static inline void fuzz_kernels(const char *ptr, size_t len)
+{
+    size_t at;
+    unsigned bit;
+    for (bit = 1; bit <= 128; bit <<= 1)
+        fuzz_spans(ptr, len, bit);
+    for (at = 1; at <= len && at < 33; ++at)
+        fuzz_spans(ptr + at, len - at, DEGU_VALUE);
 }
 
 /* degu_scan_head by the letter, a byte at a time. */
@@ -269,7 +279,7 @@ static inline degu_err fuzz_scan(const char *buf, size_t len, size_t *pos)
 static inline void fuzz_fields_inside(const degu_fields *fields,
                                       const char *ptr, size_t len)
 {
-    size_t i;
+    size_t i, k;
     fuzz_require(fields->count <= DEGU_HEADER_MAX, "number of fields");
     for (i = 0; i < fields->count; ++i) {
         degu_header field = degu_field_at(fields, i);
@@ -277,6 +287,9 @@ static inline void fuzz_fields_inside(const degu_fields *fields,
         fuzz_inside(field.value, ptr, len, "a value inside its head");
         fuzz_require(field.name.len >= 1 && field.name.len <= DEGU_NAME_MAX,
                      "length of a name");
+        for (k = 0; k < field.name.len; ++k)
+            fuzz_require(field.name.ptr[k] < 'A' || field.name.ptr[k] > 'Z',
+                         "a name in lower case");
         fuzz_note_view(field.name);
         fuzz_note_view(field.value);
     }

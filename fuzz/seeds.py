@@ -46,6 +46,8 @@ FORMAT = {
     'smuggled-name': ('0000', ['/', 'a: b\r\nc', 'd']),
     'smuggled-target': ('0000', ['/ HTTP/1.1\r\na: b', 'c', 'd']),
     'capital': ('0000', ['/', 'Host', 'a']),
+    'blank-before': ('0000', ['/', 'a', ' b']),
+    'blank-behind': ('0000', ['/', 'a', 'b\t']),
     'blanks': ('0000', ['/', 'host', ' a ']),
     'bad-host': ('0000', ['/', 'host', 'a/b']),
     'bad-paths': ('0000', ['/a//b/%2e%2e/%00']),
@@ -174,6 +176,9 @@ def all_seeds():
     for (name, (script, texts)) in FORMAT.items():
         found['format'][name] = '\n|'.join([script, '|'.join(texts)]).encode()
     found['address'] = dict(ADDRESS)
+    # Every byte, each first of its kind behind more than a vector register.
+    found['value']['every-byte'] = b''.join(
+        b'a' * 17 + bytes([byte]) for byte in range(256))
     return found
 
 

@@ -251,24 +251,62 @@ typedef struct fuzz_content {
     degu_err err; /* DEGU_END: all of it was read */
     size_t len;
     uint32_t hash;
-    size_t used; /* bytes that it took on the wire */
+    uint32_t lines; /* of the sizes and extensions of its chunks */
+    size_t used;    /* bytes that it took on the wire */
 } fuzz_content;
 
-/* Reads all of a body, in calls of up to cap bytes. */
-static inline fuzz_content fuzz_read_all(degu_conn *conn, size_t cap)
+static inline uint32_t fuzz_hash_more(uint32_t hash, const char *ptr,
+                                      size_t len)
 {
-    fuzz_content c = {DEGU_OK, 0, UINT32_C(2166136261), 0};
-    char *buf = fuzz_buffer(cap).ptr;
-    size_t len, i;
-    while ((c.err = degu_read_body(conn, buf, cap, &len)) == DEGU_OK) {
-        fuzz_require(len >= 1 && len <= cap, "length of a read");
-        for (i = 0; i < len; ++i)
-            c.hash = (c.hash ^ (unsigned char)buf[i]) * UINT32_C(16777619);
-        c.len += len;
+    return fuzz_hash(ptr, len) ^ (hash * UINT32_C(16777619) + (uint32_t)len);
+}
+
+/* The data up to its end, in reads of a byte: the hash has no other pieces. */
+static inline void fuzz_read_data(
+    degu_conn *conn, fuzz_content *c,
+    degu_err (*take)(degu_conn *conn, void *buf, size_t cap, size_t *len))
+{
+    char byte;
+    size_t len;
+    while ((c->err = take(conn, &byte, 1, &len)) == DEGU_OK) {
+        fuzz_same_number(len, 1, "length of a read");
+        c->hash = fuzz_hash_more(c->hash, &byte, 1);
+        ++c->len;
     }
     fuzz_same_number(len, 0, "length of a read that gave nothing");
-    free(buf);
+}
+
+/* Reads all of a body, and of a chunked one its lines. */
+static inline fuzz_content fuzz_read_all(degu_conn *conn)
+{
+    fuzz_content c = {DEGU_OK, 0, 0, 0, 0};
+    degu_chunk chunk;
+    if (degu_body_framing(conn) != DEGU_CHUNKED) {
+        fuzz_read_data(conn, &c, degu_read_body);
+        return c;
+    }
+    while ((c.err = degu_read_chunk(conn, &chunk)) == DEGU_OK) {
+        c.lines = fuzz_hash_more(c.lines ^ (uint32_t)chunk.size,
+                                 chunk.extensions.ptr, chunk.extensions.len);
+        fuzz_read_data(conn, &c, degu_read_chunk_data);
+        if (c.err != DEGU_END)
+            break;
+    }
     return c;
+}
+
+/* A body that was handed on is the one that came in: to the last byte, and if
+   it had chunks with the same ones. */
+static inline void fuzz_same_content(const fuzz_content *a,
+                                     const fuzz_content *b, bool chunks,
+                                     const char *what)
+{
+    fuzz_same_err(a->err, DEGU_END, what);
+    fuzz_same_err(b->err, DEGU_END, what);
+    fuzz_same_number(a->len, b->len, what);
+    fuzz_same_number(a->hash, b->hash, what);
+    if (chunks)
+        fuzz_same_number(a->lines, b->lines, what);
 }
 
 /* The body that stands at ptr, read in the plainest way. */
@@ -282,7 +320,7 @@ static inline fuzz_content fuzz_body_at(const char *ptr, size_t len,
     fuzz_conn_init(&c, DEGU_SERVER, &t, DEGU_RECV_BUFFER, DEGU_SEND_BUFFER);
     fuzz_same_err(degu_expect_body(&c.conn, framing, length), DEGU_OK,
                   "a body is expected");
-    content = fuzz_read_all(&c.conn, 256);
+    content = fuzz_read_all(&c.conn);
     content.used = fuzz_used(&c.conn, &t);
     fuzz_conn_free(&c);
     return content;
