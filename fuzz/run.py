@@ -20,6 +20,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import seeds
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BUILD = os.path.join(ROOT, 'build', 'fuzz')
@@ -190,22 +192,22 @@ def choose_seeds(name):
     if done.returncode:
         raise Failed('\n'.join(reason(done.stdout)) or done.stdout[-3000:])
     wanted = {content(path) for path in files(kept)}
+    always = seeds.ALWAYS.get(name, {})
     corpus = os.path.join(HERE, 'corpus', name)
     shutil.rmtree(corpus, ignore_errors=True)
     os.makedirs(corpus)
     for path in sorted(files(candidates)):
         data = content(path)
-        if data in wanted:
-            wanted.remove(data)
+        if data in wanted or os.path.basename(path) in always:
+            wanted.discard(data)
             shutil.copy(path, corpus)
     print('{}: {} of {} seeds'.format(name, len(files(corpus)),
                                       len(files(candidates))), flush=True)
 
 
-def seeds():
-    subprocess.run([sys.executable, HERE + '/seeds.py',
-                    folder('candidates')], check=True,
-                   stdout=subprocess.DEVNULL)
+def choose_all_seeds():
+    shutil.rmtree(folder('candidates'))
+    seeds.write(folder('candidates'))
     with ThreadPoolExecutor(CORES) as pool:
         list(pool.map(choose_seeds, harnesses()))
     return 0
@@ -219,7 +221,7 @@ def main(arguments):
         return 2
     try:
         if '--seeds' in options:
-            return seeds()
+            return choose_all_seeds()
         return fuzz_all(names or harnesses(),
                         'afl' if '--afl' in options else 'libfuzzer')
     except Failed as error:

@@ -5,7 +5,7 @@ nothing those listed here.
 
     seeds.py DIRECTORY    writes them all, a directory for each harness
 
-`run.py --seeds` keeps those of them that reach something new.
+`run.py --seeds` keeps those of them that reach something new, and ALWAYS.
 """
 
 import os
@@ -84,6 +84,24 @@ ADDRESS = {
                 b'\xfe\x80' + bytes(13) + b'\x01',
     'raw-path': b'\x03' + bytes(11) + b'/run/x',
     'raw-abstract': b'\x04' + bytes(11) + b'a\x00b',
+}
+
+
+# Kept whatever they reach: no new code, and yet another thing to get wrong.
+ALWAYS = {
+    'value': {
+        # Each byte, the first of its kind behind a whole vector register.
+        'every-byte': b''.join(b'a' * 17 + bytes([byte])
+                               for byte in range(256)),
+        'ipv6-gap-of-none': b'[1:2:3:4:5:6:7:8::]',
+        'ipv6-gap-of-none-inside': b'[1:2:3:4::5:6:7:8]',
+        'ipv6-gap-of-one': b'[1:2:3:4:5:6:7::]',
+        'ipv6-ipv4-too-many': b'[1:2:3:4:5:6:7:1.2.3.4]',
+    },
+    'trailers': {
+        'every-capital': b'ABCDEFGHIJKLMNOPQRSTUVWXYZ: a\r\n',
+        'every-other': b"!#$%&'*+-.^_`|~0123456789: a\r\n",
+    },
 }
 
 
@@ -176,9 +194,8 @@ def all_seeds():
     for (name, (script, texts)) in FORMAT.items():
         found['format'][name] = '\n|'.join([script, '|'.join(texts)]).encode()
     found['address'] = dict(ADDRESS)
-    # Every byte, each first of its kind behind more than a vector register.
-    found['value']['every-byte'] = b''.join(
-        b'a' * 17 + bytes([byte]) for byte in range(256))
+    for (harness, more) in ALWAYS.items():
+        found[harness].update(more)
     return found
 
 
@@ -189,7 +206,6 @@ def write(directory):
         for (name, data) in seeds.items():
             with open(os.path.join(folder, name), 'wb') as file:
                 file.write(data)
-        print('{}: {} candidates'.format(harness, len(seeds)))
 
 
 if __name__ == '__main__':
