@@ -307,6 +307,49 @@ def test_hosts(served, host, inside):
                    b'GET / HTTP/1.1\r\nhost: ' + host + b'\r\n\r\n')
 
 
+@given(stream=st.lists(st.sampled_from(
+    [b'5\r\nhello', b'5;a=b\r\nhello', b'00005;a="b\\"";c\r\nhello', b'\r\n',
+     b'\r\n', b'\n', b'\r', b'\rX', b'0\r\n', b'0;z\r\n', b'x-a: b\r\n',
+     b'x-a: b\n', b'host: a\r\n', b' ', b';', b'G',
+     b'GET / HTTP/1.1\r\n\r\n']), max_size=10).map(b''.join))
+@example(b'5\r\nhello\rX0\r\n\r\n')
+@example(b'5\r\nhello\r\n0\r\n\n')
+def test_chunks(served, stream):
+    rest = b'transfer-encoding: chunked\r\n\r\n' + stream
+    check_requests(served, b'PUT / HTTP/1.1\r\n' + rest)
+    check_answer(b'HTTP/1.1 200 OK\r\n' + rest, 'GET')
+
+
+@given(between=st.lists(st.sampled_from(
+    [b'\n', b'\r', b'\r\n', b' ', b'\0', b'0\r\n\r\n']), max_size=2).map(
+        b''.join), lines=st.lists(st.sampled_from(
+            [b'content-length: 0\r\n', b'content-length: 1\r\n',
+             b'transfer-encoding: chunked\r\n', b'connection: close\r\n',
+             b'Content-Length : 1\r\n', b'content-length: 01\r\n',
+             b'content_length: 1\r\n', b'content-length:\t1 \r\n']),
+            max_size=2).map(b''.join),
+       method=st.sampled_from([b'GET', b'PUT', b'HEAD', b'DELETE']))
+def test_messages_begin_where_the_last_ended(served, between, lines, method):
+    check_requests(served, method + b' /a HTTP/1.1\r\n' + lines + b'\r\n' +
+                   between + b'GET /b HTTP/1.1\r\n\r\n')
+
+
+numbers = st.sampled_from(['0', '1', '5', '9', '05', '', '+1', '0x1', '1_0',
+                           '9999999999999998', '9999999999999999',
+                           '10000000000000000'])
+
+
+@given(numbers=st.tuples(numbers, numbers, numbers), isresponse=st.booleans(),
+       line=st.sampled_from(['range: bytes={}-{}', 'range: bytes={}-{},1-2',
+                             'Range: Bytes={}-{}', 'content-length: {}',
+                             'content-range: bytes {}-{}/{}',
+                             'content-range: bytes {}-{}/*']))
+@example(('0', '0', '1'), False, 'range: bytes={}-{}')
+@example(('0', '0', '1'), True, 'content-range: bytes {}-{}/{}')
+def test_numbers(numbers, isresponse, line):
+    check_lines(line.format(*numbers).encode(), isresponse)
+
+
 @given(head=st.binary(max_size=60))
 def test_noise(served, head):
     """What the reference refuses gets one bare answer, and nothing else."""
