@@ -98,7 +98,7 @@ uninstall: ## the reverse of install
 clean: ## remove what was built
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache py/*.egg-info
 	rm -f py/degu/*.so
-	find py tests doc -name __pycache__ -type d -exec rm -rf {} +
+	find py tests doc fuzz -name __pycache__ -type d -exec rm -rf {} +
 
 format: format-packages ## clang-format over the C files, on request only
 	clang-format -i $(SOURCES)

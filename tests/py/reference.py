@@ -2,9 +2,9 @@
 """HTTP/1.1 as Degu reads it, a second time: slow, whole, and short enough to be
 checked by reading it next to RFC 9110, 9112, 3986 and doc/strictness.md.
 
-Nothing here knows degu.h, or the package but for its two value types.  All input
-is there at once; a message that is not complete is refused like any other that
-is not good.
+Nothing here knows degu.h, nor the package but for its two value types.  All
+input is there at once; a message that is not complete is refused like any other
+that is not good.
 """
 
 import re
