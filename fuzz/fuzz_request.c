@@ -120,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     degu_request r, again;
     size_t used = 0;
     degu_err err;
-    fuzz_kernels(head, size);
+    fuzz_spans(head, size, DEGU_VALUE);
     memset(&r, 0x55, sizeof r);
     err = fuzz_scan(head, size, &used);
     if (err == DEGU_OK) {
