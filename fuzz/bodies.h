@@ -10,11 +10,12 @@ static const char fuzz_text[] =
     "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz"
     "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz";
 
-/* A source that gives its text in pieces, and as chunks. */
+/* A source that gives its text in pieces, as chunks, or sends it itself. */
 typedef struct fuzz_source {
     size_t left;
     size_t piece;
     degu_err at_end; /* what it says when nothing is left */
+    fuzz_transport *way;
     unsigned pulls;
     degu_extension extension[2];
     degu_header trailer;
@@ -51,6 +52,23 @@ static inline degu_err fuzz_next_chunk(void *ctx, degu_chunk_out *chunk)
     return DEGU_OK;
 }
 
+static inline ptrdiff_t fuzz_push(void *ctx, uint64_t left, unsigned flags)
+{
+    fuzz_source *source = (fuzz_source *)ctx;
+    degu_str piece;
+    ptrdiff_t n;
+    piece.ptr = fuzz_text + sizeof fuzz_text - 1 - source->left;
+    piece.len =
+        source->left < source->piece ? source->left : source->piece;
+    if (piece.len > left)
+        piece.len = (size_t)left;
+    if (piece.len == 0)
+        return 0;
+    n = fuzz_send(source->way, &piece, 1, flags);
+    source->left -= n > 0 ? (size_t)n : 0;
+    return n;
+}
+
 static inline void fuzz_source_init(fuzz_source *source, size_t len,
                                     size_t piece)
 {
@@ -73,17 +91,23 @@ enum {
     FUZZ_BODY_LONG,   /* gives more than its length */
     FUZZ_BODY_FAILS,  /* the source says so */
     FUZZ_BODY_LEAKS,  /* a chunk whose extension would break the line */
+    FUZZ_BODY_PUSH,   /* sends itself, */
+    FUZZ_BODY_PUSH_SHORT, /* and not all of it */
     FUZZ_BODY_KINDS
 };
 
 /* A body of this kind, whose source stays with the caller. */
 static inline degu_body fuzz_body(unsigned kind, fuzz_source *source,
-                                  fuzz_input *script)
+                                  fuzz_transport *way, fuzz_input *script)
 {
     static const size_t pieces[] = {7, 1, 64, 100};
     const size_t len = 1 + 35 * fuzz_choose(script, 4);
     fuzz_source_init(source, len, pieces[fuzz_choose(script, 4)]);
+    source->way = way;
     switch (kind) {
+    case FUZZ_BODY_PUSH: return degu_body_push(fuzz_push, source, len);
+    case FUZZ_BODY_PUSH_SHORT:
+        return degu_body_push(fuzz_push, source, len + 1);
     case FUZZ_BODY_BYTES: return degu_body_bytes(fuzz_text, len);
     case FUZZ_BODY_PULL: return degu_body_pull(fuzz_pull, source, len);
     case FUZZ_BODY_SHORT: return degu_body_pull(fuzz_pull, source, len + 1);

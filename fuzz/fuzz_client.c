@@ -102,7 +102,8 @@ static degu_err client_asks(client_run *run, fuzz_input *script)
     const bool may = method == DEGU_PUT || method == DEGU_POST;
     degu_conn *conn = &run->c.conn;
     fuzz_source source;
-    degu_body body = fuzz_body(may ? kind : FUZZ_BODY_NONE, &source, script);
+    degu_body body = fuzz_body(may ? kind : FUZZ_BODY_NONE, &source, &run->t,
+                               script);
     degu_err err = degu_conn_check(conn), sent;
     const size_t before = run->t.out_len;
     fuzz_tell(&run->story, "method", method);

@@ -113,6 +113,25 @@ static void request_in_pieces(fuzz_input input, degu_err want,
     fuzz_conn_free(&c);
 }
 
+/* Parsed without having been scanned, it need not be one head; if it is taken
+   for one, the scan says so too. */
+static void request_unscanned(fuzz_input input)
+{
+    char *head = fuzz_copy(input.ptr, input.len);
+    degu_request r;
+    size_t used = 0;
+    const degu_err err = degu_parse_request(head, input.len, &r);
+    fuzz_require(err <= 0, "parsing refuses or accepts");
+    fuzz_require(r.error_at <= input.len, "offset of an error");
+    fuzz_note((uint64_t)(int64_t)err);
+    if (err == DEGU_OK) {
+        fuzz_same_err(degu_scan_head(head, input.len, &used), DEGU_OK,
+                      "scanning what was parsed");
+        fuzz_same_number(used, input.len, "length of what was parsed");
+    }
+    free(head);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input input = fuzz_from(data, size);
@@ -144,6 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         request_again(&r);
     }
     request_in_pieces(input, err, &r);
+    request_unscanned(input);
     free(head);
     return 0;
 }

@@ -134,6 +134,25 @@ static void response_whole(fuzz_input head, degu_method asked)
     free(copy);
 }
 
+/* Parsed without having been scanned, it need not be one head; if it is taken
+   for one, the scan says so too. */
+static void response_unscanned(fuzz_input input)
+{
+    char *head = fuzz_copy(input.ptr, input.len);
+    degu_response r;
+    size_t used = 0;
+    const degu_err err = degu_parse_response(head, input.len, DEGU_GET, &r);
+    fuzz_require(err <= 0, "parsing refuses or accepts");
+    fuzz_require(r.error_at <= input.len, "offset of an error");
+    fuzz_note((uint64_t)(int64_t)err);
+    if (err == DEGU_OK) {
+        fuzz_same_err(degu_scan_head(head, input.len, &used), DEGU_OK,
+                      "scanning what was parsed");
+        fuzz_same_number(used, input.len, "length of what was parsed");
+    }
+    free(head);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input input = fuzz_from(data, size), head = input;
@@ -147,5 +166,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_note((uint64_t)(int64_t)err);
     response_in_pieces(input, DEGU_GET);
     response_in_pieces(input, DEGU_HEAD);
+    response_unscanned(input);
     return 0;
 }

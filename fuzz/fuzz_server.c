@@ -121,7 +121,8 @@ static degu_err server_answer(server_run *run, fuzz_input *script,
         server_refuses(run);
         return DEGU_E_NO_RESPONSE;
     }
-    body = relay ? degu_body_relay(conn) : fuzz_body(kind, &source, script);
+    body = relay ? degu_body_relay(conn) : fuzz_body(kind, &source, &run->t,
+                                                      script);
     return degu_send_response(conn, e->status, degu_string("OK"), NULL, 0,
                               body);
 }

@@ -18,7 +18,7 @@ import vectors  # noqa: E402
 
 LONGEST = 1200  # bytes of a seed
 READS = range(7)  # ways to read a body: bodies.h
-ANSWERS = range(10)  # and to send one
+ANSWERS = range(12)  # and to answer: ten bodies, a reply, nothing
 
 FORMAT = {
     'plain-get': ('0000', ['/', 'host', 'a', 'accept', '*/*']),
@@ -55,6 +55,21 @@ FORMAT = {
     'barred-trailer': ('0000', ['/', 'content-length', '0']),
     'target-of-two': ('0000', ['/a', 'b=c', '']),
     'hop': ('0000', ['/', 'keep-alive', 'timeout=5']),
+    'put-length-none': ('1017', ['/a']),
+    'put-length-beyond': ('1018', ['/a']),
+    'put-until-close': ('103', ['/a']),
+    'put-range': ('1011', ['/a', 'range', 'bytes=0-4']),
+    'get-body': ('0011', ['/a']),
+    'get-expect': ('0000', ['/a', 'expect', '100-continue']),
+    'no-method': ('7000', ['/a']),
+    'status-99': ('06', ['OK']),
+    'status-600': ('07', ['OK']),
+    'content-with-304': ('0311', ['OK']),
+    'coding-without-chunks': ('1000', ['/a', 'transfer-encoding', 'chunked']),
+    'long-name': ('0000', ['/', 'n' * 33, 'v']),
+    'long-target': ('0000', ['/' + 'a' * 1010]),
+    'long-value': ('0000', ['/', 'a', 'v' * 1000]),
+    'long-extension': ('0000', ['/', 'k', 'v' * 122]),
     'many': ('0000', ['/'] + ['a', 'b'] * 13),
 }
 
@@ -105,6 +120,10 @@ ALWAYS = {
 }
 
 
+def digit(choice):
+    return chr(ord('0') + choice)
+
+
 def stream_seeds(found, case):
     """Whole streams, and bodies behind a head: for both ends."""
     (kind, *rest) = case.kind
@@ -119,13 +138,13 @@ def stream_seeds(found, case):
     number = len(found['server']) + len(found['client'])
     (read, send) = (number % len(READS), number // 7 % len(ANSWERS))
     if kind in ('body', 'requests'):
-        script = '0000{}{}000{}'.format(number % 3 // 2, read, send)
+        script = '00000{}0{}'.format(read, digit(send))
         found['server'][case.name] = \
             script.encode() + b'\n' + ask + case.input
     if kind in ('body', 'responses'):
         # The method, its body, two choices of that, how the answer is read.
         method = 'HEAD' in rest and '2' or str(number % 2)
-        script = '00000{}{}00{}'.format(method, send % 8, read)
+        script = '00000{}{}00{}'.format(method, digit(send % 10), read)
         found['client'][case.name] = \
             script.encode() + b'\n' + answer + case.input
 
@@ -147,9 +166,9 @@ def exchange_seeds(found):
     for read in READS:
         for send in ANSWERS:
             name = 'read-{}-send-{}'.format(read, send)
-            app = '{}0{}00'.format(read, send) * 4
+            app = '{}0{}100'.format(read, digit(send)) * 4
             found['server'][name] = ('00000' + app).encode() + b'\n' + ask
-            asks = '{}{}00{}0'.format(send % 5, send % 8, read) * 4
+            asks = '1{}10{}0'.format(digit(send % 10), read) * 4
             found['client'][name] = ('00000' + asks).encode() + b'\n' + answer
     for (name, transport) in {
             'small-buffers': '01100', 'smaller-in': '02000',
