@@ -5,9 +5,10 @@
     run.py --afl [HARNESS...]  with AFL++, in persistent mode
     run.py --seeds             chooses the seeds of fuzz/corpus anew (seeds.py)
 
-FUZZ_SECONDS is the time for all of them together, 60 by default.  New inputs go
-to build/fuzz/corpus, findings to build/fuzz/findings; both stay, and the next
-run begins with them.  Ends with a table, and with 1 if something was found.
+FUZZ_SECONDS is the time for all of them together, 60 by default, building not
+counted.  New inputs go to build/fuzz/corpus, with which the next run begins
+(those of AFL++ to build/fuzz/afl-out), findings to build/fuzz/findings.  Ends
+with a table, and with 1 if something was found.
 """
 
 import glob
