@@ -907,7 +907,7 @@ static degu_err degu_priv_tls_open(degu_tls *tls, bool server,
     if (tls->lock)
         return DEGU_OK;
     degu_tls_close(tls);
-    snprintf(tls->why, sizeof tls->why, "no memory");
+    (void)snprintf(tls->why, sizeof tls->why, "no memory");
     return DEGU_E_SPACE;
 }
 
