@@ -14,11 +14,11 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 # others install what is missing when they run as root, and else say what to
 # type.  Anywhere but on Debian they leave that to you.
 DEMO_PACKAGES = gcc libc6-dev libssl-dev openssl curl python3 python3-dev
-TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang gcc-multilib g++-multilib \
-    musl-tools pkg-config python3-pytest python3-hypothesis \
+TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang libclang-rt-dev gcc-multilib \
+    g++-multilib musl-tools pkg-config python3-pytest python3-hypothesis \
     python3-setuptools python3-wheel python3-flask wget nginx-light
 BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
-FUZZ_PACKAGES = $(DEMO_PACKAGES) clang
+FUZZ_PACKAGES = $(DEMO_PACKAGES) clang libclang-rt-dev
 AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
 FORMAT_PACKAGES = clang-format
