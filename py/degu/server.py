@@ -344,7 +344,9 @@ class Server:
         log.info('+ %s New connection', session)
         try:
             if secure is not None:
-                session._peer = self._look_at(secure)
+                from degu._tls import peer_of
+
+                session._peer = peer_of(secure)
             if self._on_connect is None:
                 return session
             # A descriptor of its own: whatever is done to it, the server's
@@ -367,10 +369,6 @@ class Server:
             self._failed(session, exception)
         self._closed(session, 'rejected')
         return None
-
-    def _look_at(self, sock: 'ssl.SSLSocket') -> Any:
-        """Who is at the other end of a TLS connection."""
-        raise NotImplementedError
 
     def _closed(self, session: Session, why: str) -> None:
         session._message = why
@@ -464,9 +462,6 @@ class SSLServer(Server):
     def _shaken(self, sock: 'ssl.SSLSocket') -> None:
         """Raises ssl.SSLError if this handshake should not have succeeded."""
         self._tls.check_handshake(sock, self._pins)
-
-    def _look_at(self, sock: 'ssl.SSLSocket') -> Any:
-        return self._tls.peer_of(sock)
 
     def _unsafe(
         self, address: Any, why: str, error: BaseException | None

@@ -89,7 +89,6 @@ enum {
     O_SECURE,
     O_SHAKEN,
     O_UNSAFE,
-    O_SET_BLOCKING,
     O_DO_HANDSHAKE,
     O_PENDING,
     O_UNWRAP,
@@ -655,16 +654,6 @@ static ptrdiff_t plain_send(void *ctx, const degu_str *pieces, size_t count,
     return n;
 }
 
-static degu_io plain_io(Reader *r)
-{
-    degu_io io;
-
-    io.ctx = r;
-    io.recv = plain_recv;
-    io.send = plain_send;
-    return io;
-}
-
 /* ---- Python objects ---- */
 
 /* The int from 0 to most that a method returned, or -1. */
@@ -682,14 +671,35 @@ static Py_ssize_t get_count(const char *name, PyObject *result, size_t most)
     return -1;
 }
 
+/* The number that a method made of a view of len bytes, or -1; result, which is
+   given up, is what it returned, NULL if it raised.  Whoever has kept the view
+   has no use for it from now on. */
+static Py_ssize_t end_view(Reader *r, const char *name, PyObject *view,
+                           PyObject *result, size_t len)
+{
+    Py_ssize_t n = -1;
+
+    if (result) {
+        n = get_count(name, result, len);
+        Py_DECREF(result);
+        result = n < 0 ? NULL
+                       : PyObject_CallMethodNoArgs(view,
+                                                   r->st->object[O_RELEASE]);
+        if (!result)
+            n = -1;
+        Py_XDECREF(result);
+    }
+    Py_DECREF(view);
+    return n;
+}
+
 /* Calls method with a view of the first len bytes of the scratch space.
    Whoever keeps the view, or a view of it, keeps the scratch space and can
    harm nobody. */
 static Py_ssize_t call_into(Reader *r, PyObject *method, const char *name,
                             size_t len)
 {
-    PyObject *whole = PyMemoryView_FromObject(r->scratch), *part, *result;
-    Py_ssize_t n = -1;
+    PyObject *whole = PyMemoryView_FromObject(r->scratch), *part;
 
     if (!whole)
         return -1;
@@ -697,19 +707,7 @@ static Py_ssize_t call_into(Reader *r, PyObject *method, const char *name,
     Py_DECREF(whole);
     if (!part)
         return -1;
-    result = PyObject_CallOneArg(method, part);
-    if (result) {
-        n = get_count(name, result, len);
-        Py_DECREF(result);
-        result = n < 0 ? NULL
-                       : PyObject_CallMethodNoArgs(part,
-                                                   r->st->object[O_RELEASE]);
-        if (!result)
-            n = -1;
-        Py_XDECREF(result);
-    }
-    Py_DECREF(part);
-    return n;
+    return end_view(r, name, part, PyObject_CallOneArg(method, part), len);
 }
 
 static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
@@ -738,12 +736,26 @@ static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
     return n;
 }
 
+/* As much of the pieces as there is room for. */
+static size_t join_pieces(char *space, size_t size, const degu_str *pieces,
+                          size_t count)
+{
+    size_t i, part, len = 0;
+
+    for (i = 0; i < count; i++) {
+        part = size - len < pieces[i].len ? size - len : pieces[i].len;
+        memcpy(space + len, pieces[i].ptr, part);
+        len += part;
+    }
+    return len;
+}
+
 static ptrdiff_t object_send(void *ctx, const degu_str *pieces, size_t count,
                              unsigned flags)
 {
     Reader *r = ctx;
     PyObject *bytes, *result;
-    size_t i, len = 0, part;
+    size_t i, len = 0;
     Py_ssize_t n = -1;
 
     (void)flags;
@@ -754,13 +766,7 @@ static ptrdiff_t object_send(void *ctx, const degu_str *pieces, size_t count,
     bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)len);
     if (!bytes)
         return hold_exception(r, DEGU_E_SOURCE);
-    for (i = 0, len = 0; i < count; i++) {
-        part = (size_t)PyBytes_GET_SIZE(bytes) - len;
-        if (part > pieces[i].len)
-            part = pieces[i].len;
-        memcpy(PyBytes_AS_STRING(bytes) + len, pieces[i].ptr, part);
-        len += part;
-    }
+    join_pieces(PyBytes_AS_STRING(bytes), len, pieces, count);
     result = PyObject_CallOneArg(r->send, bytes);
     Py_DECREF(bytes);
     if (result)
@@ -964,24 +970,10 @@ static Py_ssize_t secure_call(Reader *r, int method, char *buf, size_t len)
 {
     PyObject *view = PyMemoryView_FromMemory(
         buf, (Py_ssize_t)len, method == O_SEND ? PyBUF_READ : PyBUF_WRITE);
-    PyObject *result;
-    Py_ssize_t n = -1;
 
     if (!view)
         return -1;
-    result = secure_ask(r, method, view, len);
-    if (result) {
-        n = get_count("count", result, len);
-        Py_DECREF(result);
-        result = n < 0 ? NULL
-                       : PyObject_CallMethodNoArgs(view,
-                                                   r->st->object[O_RELEASE]);
-        if (!result)
-            n = -1;
-        Py_XDECREF(result);
-    }
-    Py_DECREF(view);
-    return n;
+    return end_view(r, "count", view, secure_ask(r, method, view, len), len);
 }
 
 static void look_for_pending(Reader *r)
@@ -1070,20 +1062,6 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
     return hold_exception(r, DEGU_E_FINISHED);
 }
 
-/* All that fits into one call: pieces that are small together. */
-static size_t join_pieces(char *space, size_t size, const degu_str *pieces,
-                          size_t count)
-{
-    size_t i, part, len = 0;
-
-    for (i = 0; i < count; i++) {
-        part = size - len < pieces[i].len ? size - len : pieces[i].len;
-        memcpy(space + len, pieces[i].ptr, part);
-        len += part;
-    }
-    return len;
-}
-
 /* A call that could not send all must be made again with the same bytes. */
 static ptrdiff_t secure_send(void *ctx, const degu_str *pieces, size_t count,
                              unsigned flags)
@@ -1114,13 +1092,15 @@ static ptrdiff_t secure_send(void *ctx, const degu_str *pieces, size_t count,
     return n;
 }
 
-static degu_io secure_io(Reader *r)
+/* The way over a descriptor. */
+static degu_io socket_io(Reader *r)
 {
+    const bool secure = is_secure(r);
     degu_io io;
 
     io.ctx = r;
-    io.recv = secure_recv;
-    io.send = secure_send;
+    io.recv = secure ? secure_recv : plain_recv;
+    io.send = secure ? secure_send : plain_send;
     return io;
 }
 
@@ -1224,7 +1204,7 @@ static int get_timeout(State *st, PyObject *sock, int *ms)
 }
 
 /* Over the descriptor of a socket.socket or ssl.SSLSocket. */
-static int reader_socket(Reader *r, degu_io io)
+static int reader_socket(Reader *r)
 {
     int fd = PyObject_AsFileDescriptor(r->source), ms;
     degu_err err;
@@ -1238,7 +1218,7 @@ static int reader_socket(Reader *r, degu_io io)
         return -1;
     }
     r->socket->signals = true;
-    return reader_start(r, DEGU_CLIENT, io, DEGU_RECV_BUFFER,
+    return reader_start(r, DEGU_CLIENT, socket_io(r), DEGU_RECV_BUFFER,
                         DEGU_SEND_BUFFER);
 }
 
@@ -1289,9 +1269,9 @@ static int reader_open(Reader *r)
 {
     switch ((int)r->kind) {
     case PLAIN:
-        return reader_socket(r, plain_io(r));
+        return reader_socket(r);
     case SECURE:
-        return reader_socket(r, secure_io(r)) || take_over(r) ? -1 : 0;
+        return reader_socket(r) || take_over(r) ? -1 : 0;
     default:
         return reader_duck(r);
     }
@@ -3752,7 +3732,7 @@ static degu_err loop_handle(degu_session *s, const degu_request *q)
 
     r->conn = s->conn;
     r->requests = s->requests;
-    degu_conn_set_io(s->conn, is_secure(r) ? secure_io(r) : plain_io(r));
+    degu_conn_set_io(s->conn, socket_io(r));
     err = call_app(w, r, q);
     reader_release(r);
     degu_conn_set_io(s->conn, io);
@@ -4484,7 +4464,7 @@ static int make_objects(PyObject *module, State *st)
         "range", "fileno", "close", "release", "_source", "_length", "_state",
         "gettimeout", "recv_into", "send", "readinto", "readline", "write",
         "_failed", "_connected", "_closed", "_refused", "_spawn", "_secure",
-        "_shaken", "_unsafe", "setblocking", "do_handshake", "pending",
+        "_shaken", "_unsafe", "do_handshake", "pending",
         "unwrap", "_sslobj", "read"};
     static const char *const items[] = {"method", "uri", "script", "path",
                                         "query", "headers", "body"};

@@ -15,14 +15,12 @@ import os
 import sys
 import time
 
-from duo import process_cpu
+from duo import BODY, process_cpu, run
 
 from degu.base import api
 from degu.client import SSLClient
 from degu.server import SSLServer
 
-BODY = b'A' * 108
-BATCH = 16
 PIECE = b'A' * 65536
 
 
@@ -76,13 +74,7 @@ class Works:
         return mib / 1024
 
     def trips(self, conn, ms):
-        end = time.monotonic() + ms / 1000
-        count = 0
-        while time.monotonic() < end:
-            for i in range(BATCH):
-                conn.post('/', {}, BODY).body.read()
-            count += BATCH
-        return count
+        return run(conn, ms / 1000)
 
     def shakes(self, conn, ms):
         end = time.monotonic() + ms / 1000

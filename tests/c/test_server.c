@@ -4,13 +4,14 @@
 #define DEGU_IMPLEMENTATION
 #include "../../degu.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+
+#include "waiting.h"
 
 static int passed, failed;
 
@@ -28,58 +29,8 @@ static void check(bool good, const char *text, int line)
 
 /* ---- Small things that the tests share ---- */
 
-#define PATIENCE 10000 /* ms; nothing here should take so long */
-
 /* Where the sockets of AF_UNIX go. */
 static char scratch[64];
-
-static int count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    if (!dir)
-        return -1;
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
-/* Closing takes the server a moment. */
-static bool fds_return_to(int n)
-{
-    const degu_time end = degu_now() + PATIENCE;
-
-    while (count_fds() != n) {
-        if (degu_now() > end)
-            return false;
-        poll(NULL, 0, 1);
-    }
-    return true;
-}
-
-static int load(const int *number)
-{
-    return __atomic_load_n(number, __ATOMIC_SEQ_CST);
-}
-
-static void add(int *number, int n)
-{
-    __atomic_fetch_add(number, n, __ATOMIC_SEQ_CST);
-}
-
-static bool reaches(const int *number, int goal)
-{
-    const degu_time end = degu_now() + PATIENCE;
-
-    while (load(number) < goal) {
-        if (degu_now() > end)
-            return false;
-        poll(NULL, 0, 1);
-    }
-    return true;
-}
 
 static double cpu_seconds(void)
 {

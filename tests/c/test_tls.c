@@ -6,20 +6,16 @@
 #define DEGU_IMPLEMENTATION
 #include "../../degu_tls.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "waiting.h"
+
 static int passed, failed;
 static const char *about = ""; /* what the checks are about */
-
-static int load(const int *number)
-{
-    return __atomic_load_n(number, __ATOMIC_SEQ_CST);
-}
 
 static bool check(bool good, const char *text, int line)
 {
@@ -48,8 +44,6 @@ static bool check_err(degu_err got, degu_err want, const char *text, int line)
 #define CHECK_QUEUE() CHECK(ERR_peek_error() == 0)
 
 /* ---- Small things that the tests share ---- */
-
-#define PATIENCE 10000 /* ms; nothing here should take so long */
 
 static const char *certificates;
 static char scratch[64];
@@ -87,53 +81,6 @@ static char *load_file(const char *path, size_t *len)
         fclose(file);
     }
     return text;
-}
-
-static int count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int n = 0;
-
-    while (dir && readdir(dir))
-        n++;
-    if (dir)
-        closedir(dir);
-    return n;
-}
-
-/* Closing takes a server a moment. */
-static bool fds_return_to(int n)
-{
-    const degu_time end = degu_now() + PATIENCE;
-
-    while (count_fds() != n) {
-        if (degu_now() > end)
-            return false;
-        poll(NULL, 0, 1);
-    }
-    return true;
-}
-
-static void store(int *number, int n)
-{
-    __atomic_store_n(number, n, __ATOMIC_SEQ_CST);
-}
-
-static int add(int *number, int n)
-{
-    return __atomic_add_fetch(number, n, __ATOMIC_SEQ_CST);
-}
-
-static bool reaches(const int *number, int goal)
-{
-    const degu_time end = degu_now() + PATIENCE;
-
-    while (load(number) < goal) {
-        if (degu_now() > end)
-            return false;
-        poll(NULL, 0, 1);
-    }
-    return true;
 }
 
 /* A byte that depends on where it stands. */
@@ -218,31 +165,7 @@ static void *change_memory(void *ptr, size_t len, const char *file, int line)
 
 /* ---- Configurations ---- */
 
-static degu_tls_config server_files(degu_tls_profile profile)
-{
-    degu_tls_config config;
-
-    memset(&config, 0, sizeof config);
-    config.profile = profile;
-    config.cert_file = path_of("server.pem");
-    config.key_file = path_of("server.key");
-    config.ca_file = path_of("client-authority.pem");
-    return config;
-}
-
-static degu_tls_config client_files(degu_tls_profile profile)
-{
-    degu_tls_config config;
-
-    memset(&config, 0, sizeof config);
-    config.profile = profile;
-    config.cert_file = path_of("client.pem");
-    config.key_file = path_of("client.key");
-    config.ca_file = path_of("server-authority.pem");
-    return config;
-}
-
-/* The certificate and key of another identity of the folder. */
+/* The certificate and key of an identity of the folder. */
 static void become(degu_tls_config *config, const char *name)
 {
     char text[128];
@@ -251,6 +174,28 @@ static void become(degu_tls_config *config, const char *name)
     config->cert_file = path_of(text);
     snprintf(text, sizeof text, "%s.key", name);
     config->key_file = path_of(text);
+}
+
+static degu_tls_config files_of(degu_tls_profile profile, const char *name,
+                                const char *authority)
+{
+    degu_tls_config config;
+
+    memset(&config, 0, sizeof config);
+    config.profile = profile;
+    become(&config, name);
+    config.ca_file = path_of(authority);
+    return config;
+}
+
+static degu_tls_config server_files(degu_tls_profile profile)
+{
+    return files_of(profile, "server", "client-authority.pem");
+}
+
+static degu_tls_config client_files(degu_tls_profile profile)
+{
+    return files_of(profile, "client", "server-authority.pem");
 }
 
 static degu_tls_pin pin_of(const char *name)

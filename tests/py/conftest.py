@@ -6,6 +6,7 @@ import importlib.util
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 
@@ -76,6 +77,13 @@ def surplus(before, allowed=set):
             return (new_fds, new_threads)
         gc.collect()
         time.sleep(0.005)
+
+
+@pytest.fixture
+def folder():
+    """A directory whose name is short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix='degu.') as name:
+        yield name
 
 
 @pytest.fixture(scope='session')

@@ -141,12 +141,6 @@ def ask(address, uri, method='GET', headers=None):
     return answer
 
 
-@pytest.fixture
-def folder():
-    with tempfile.TemporaryDirectory(prefix='degu.') as name:
-        yield name
-
-
 @pytest.fixture(scope='module')
 def served():
     with tempfile.TemporaryDirectory(prefix='degu.') as name:

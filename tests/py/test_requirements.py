@@ -27,7 +27,6 @@ import socket
 import ssl
 import stat
 import sys
-import tempfile
 import textwrap
 import threading
 import warnings
@@ -293,13 +292,6 @@ def typed(text, count=0):
     (status, output, errors) = outcome(
         TYPED, textwrap.dedent(text), str(count))
     assert (output, errors, status) == ('', '', 0)
-
-
-@pytest.fixture
-def folder():
-    """A directory whose name is short enough for a socket in it."""
-    with tempfile.TemporaryDirectory(prefix='degu.') as name:
-        yield name
 
 
 @pytest.fixture(params=['IPv4', 'IPv6', 'file', 'abstract'])

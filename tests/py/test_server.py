@@ -12,7 +12,6 @@ import signal
 import socket
 import stat
 import sys
-import tempfile
 import threading
 import time
 
@@ -44,13 +43,6 @@ LAST = b'GET / HTTP/1.1\r\nconnection: close\r\n\r\n'
 
 def hello(session, request, api):
     return (200, 'OK', {}, b'hello')
-
-
-@pytest.fixture
-def folder():
-    """A directory whose name is short enough for a socket in it."""
-    with tempfile.TemporaryDirectory(prefix='degu.') as name:
-        yield name
 
 
 @pytest.fixture(params=['IPv4', 'IPv6', 'path', 'bytes', 'abstract', 'named'])

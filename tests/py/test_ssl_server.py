@@ -56,13 +56,6 @@ def hello(session, request, api):
     return (200, 'OK', {}, b'hello')
 
 
-@pytest.fixture
-def folder():
-    """A directory whose name is short enough for a socket in it."""
-    with tempfile.TemporaryDirectory(prefix='degu.') as name:
-        yield name
-
-
 @pytest.fixture(params=['IPv4', 'IPv6', 'path', 'abstract'])
 def address(request, folder):
     return {'IPv4': TCP, 'IPv6': ('::1', 0, 0, 0), 'path': folder + '/socket',
