@@ -1370,7 +1370,7 @@ DEGU_API unsigned degu_class(unsigned char byte)
 
 DEGU_PRIV_INLINE bool degu_priv_in(char c, unsigned bit)
 {
-    return (degu_priv_class[DEGU_PRIV_CAST(unsigned char, c)] & bit) != 0;
+    return (degu_priv_class[c & 0xff] & bit) != 0;
 }
 
 /* Only for letters: many other token bytes differ in this bit as well. */

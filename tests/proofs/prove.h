@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT OR 0BSD */
+/* What the proofs in this directory have in common; prove.py runs them.
+
+   Every proof is a function without arguments that CBMC explores for all
+   inputs at once:
+
+       BOUND("any text")
+       PROOF(degu_parse_length)
+       {
+           degu_str text = any_text(ANY);
+           ...call, then assert...
+       }
+
+   On top of what a proof asserts, every access, overflow, shift, conversion
+   and loop bound inside the code is checked.  reached() is the other way
+   round: it has to be possible, so that a proof cannot hold for want of
+   inputs. */
+
+#ifndef DEGU_PROVE_H
+#define DEGU_PROVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+/* CBMC has no body for this builtin of the compiler.  What the bytes are does
+   not matter to memory safety, so where loops are summed up (*.loops) so is this
+   one. */
+static int compare(const void *a, const void *b, size_t len)
+{
+    const unsigned char *p = a, *q = b;
+    size_t i = 0;
+    while (i < len && p[i] == q[i])
+        i++;
+    return i == len ? 0 : p[i] < q[i] ? -1 : 1;
+}
+#define __builtin_memcmp compare
+
+#define DEGU_STATIC
+#define DEGU_NO_SOCKETS
+#define DEGU_IMPLEMENTATION
+#define DEGU_ASSERT(x) __CPROVER_assert((x), "DEGU_ASSERT(" #x ")")
+#include "../../degu.h"
+
+/* Read by prove.py: what the inputs are bounded by, and how often loops that
+   *.loops do not sum up may go round (32 if it is not said). */
+#define BOUND(text)
+#define UNWIND(count)
+/* Loops are unwound, all of them: for what a result is. */
+#define UNWOUND
+#define PROOF(name) void prove_##name(void)
+
+#define proved(condition) __CPROVER_assert((condition), #condition)
+#define reached(condition)                                                    \
+    __CPROVER_assert(!(condition), "reached: " #condition)
+#define given(condition) __CPROVER_assume(condition)
+
+/* The most that CBMC's pointers can tell apart: objects this long stand for
+   those of any length. */
+#define ANY ((size_t)1 << 48)
+
+/* Arbitrary values: CBMC knows these by the start of their names. */
+size_t nondet_size(void);
+uint64_t nondet_u64(void);
+unsigned nondet_unsigned(void);
+int nondet_int(void);
+bool nondet_bool(void);
+char nondet_char(void);
+ptrdiff_t nondet_ptrdiff(void);
+
+static size_t up_to(size_t most)
+{
+    size_t n = nondet_size();
+    given(n <= most);
+    return n;
+}
+
+/* len bytes, not one more, of any content. */
+static char *any_bytes(size_t len)
+{
+    char *bytes = malloc(len);
+    given(bytes != NULL);
+    return bytes;
+}
+
+static degu_str any_text(size_t most)
+{
+    size_t len = up_to(most);
+    return degu_bytes(any_bytes(len), len);
+}
+
+/* A view that may also be "not there". */
+static degu_str any_view(size_t most)
+{
+    return nondet_bool() ? degu_bytes(NULL, 0) : any_text(most);
+}
+
+static bool is_inside(degu_str view, degu_str whole)
+{
+    return __CPROVER_same_object(view.ptr, whole.ptr) &&
+           view.ptr >= whole.ptr &&
+           view.len <= whole.len - (size_t)(view.ptr - whole.ptr) &&
+           (size_t)(view.ptr - whole.ptr) <= whole.len;
+}
+
+static bool is_absent(degu_str view)
+{
+    return view.ptr == NULL && view.len == 0;
+}
+
+#endif

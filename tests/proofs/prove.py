@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT OR 0BSD
+"""Proves functions of degu.h with the model checker CBMC, two at a time.
+
+    prove.py               all proofs of this directory
+    prove.py NAME...       those of functions whose names contain one of these
+    prove.py --quick       without those that take long (marked LONG)
+    prove.py --list        their names
+
+A proof fails if one of its properties does, if what it says is reached is not,
+or if it is not done in time.  Ends with the list, and with 1 if one failed.
+"""
+
+import glob
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+LIMIT = 300  # seconds for one proof
+MEMORY = 6 << 30
+TOOLS = ('goto-cc', 'goto-instrument', 'cbmc')
+CHECKS = ['--pointer-overflow-check', '--unsigned-overflow-check',
+          '--conversion-check', '--unwinding-assertions']
+# Small limits, so that they are reached; what is proved of them holds for
+# others as well, as the code knows them by name only.
+LIMITS = {'DEGU_HEADER_MAX': 3}
+
+
+class Failed(Exception):
+    pass
+
+
+class Proof:
+    """One PROOF() of a file, with what stands in front of it."""
+
+    form = re.compile(
+        r'^BOUND\("(?P<bound>[^"]*)"\)\n(?P<marks>(?:[A-Z]+(?:\([^)]*\))?\n)*)'
+        r'PROOF\((?P<name>\w+)\)', re.M)
+
+    def __init__(self, path, found):
+        self.path = path
+        self.name = found['name']
+        self.bound = found['bound']
+        marks = dict(re.findall(r'([A-Z]+)(?:\((.*)\))?', found['marks']))
+        self.unwound = 'UNWOUND' in marks
+        self.long = 'LONG' in marks
+        self.unwind = int(marks.get('UNWIND', 32))
+
+    @property
+    def title(self):
+        return re.sub(r'__(.*)', r' (\1)', self.name).replace('_)', ')')
+
+
+def proofs():
+    found = []
+    for path in sorted(glob.glob(HERE + '/*.c')):
+        with open(path) as file:
+            text = file.read()
+        here = [Proof(path, match) for match in Proof.form.finditer(text)]
+        if len(here) != len(re.findall(r'^PROOF\(', text, re.M)):
+            raise Failed(path + ': a PROOF() without its BOUND()')
+        found += here
+    return found
+
+
+def limit_memory():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def tool(*words):
+    try:
+        done = subprocess.run(words, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=LIMIT,
+                              preexec_fn=limit_memory)
+    except subprocess.TimeoutExpired:
+        raise Failed('no end after {} s'.format(LIMIT))
+    return done
+
+
+def must(*words):
+    done = tool(*words)
+    if done.returncode:
+        raise Failed(' '.join(words) + '\n' + done.stdout[-3000:])
+    return done.stdout
+
+
+# ------------------------------------------------- what loops keep true
+
+def contracts():
+    """[(function, loop, {'assigns': [...], ...})] of the files *.loops"""
+    lines = []
+    for path in sorted(glob.glob(HERE + '/*.loops')):
+        with open(path) as file:
+            lines += [line for line in file.read().split('\n')
+                      if line.strip() and not line.startswith('#')]
+    found = []
+    for line in lines:
+        if line.startswith(' '):
+            (kind, what) = line.split(None, 1)
+            found[-1][2].setdefault(kind, []).append(what)
+        else:
+            (function, loop) = line.split(':', 1)
+            found.append((function, loop.strip(), {}))
+    return found
+
+
+def source_line(path, number, memory={}):
+    if path not in memory:
+        with open(path) as file:
+            memory[path] = file.read().split('\n')
+    return memory[path][number - 1].strip()
+
+
+def loops_of(program):
+    """{function: [(number, text)]} of a goto program."""
+    found = {}
+    text = must('goto-instrument', '--show-loops', program)
+    for (function, number, path, line) in re.findall(
+            r'Loop (\w+)\.(\d+):\n\s*file (\S+) line (\d+)', text):
+        found.setdefault(function, []).append(
+            (number, source_line(path, int(line))))
+    return found
+
+
+def names_of(program):
+    """{function: {name in the source: name for CBMC}}"""
+    found = {}
+    text = must('goto-instrument', '--show-symbol-table', program)
+    for symbol in re.findall(r'^Symbol\.*: (\w+::\S+)$', text, re.M):
+        parts = symbol.split('::')
+        if parts[-1].isidentifier():
+            found.setdefault(parts[0], {})[parts[-1]] = symbol
+    return found
+
+
+def annotate(program, path):
+    """Writes what goto-instrument wants to know of the loops in program."""
+    functions = {}
+    (loops, names) = (loops_of(program), names_of(program))
+    for (function, text, clauses) in contracts():
+        if function not in loops:
+            continue
+        numbers = [number for (number, line) in loops[function]
+                   if line == text]
+        if len(numbers) != 1:
+            raise Failed('*.loops: {} has {} loops "{}" among {}'.format(
+                function, len(numbers), text, loops[function]))
+        functions.setdefault(function, []).append({
+            'loop_id': numbers[0],
+            'assigns': ', '.join(clauses['assigns']),
+            'invariants': ' && '.join('({})'.format(what)
+                                      for what in clauses['keeps']),
+            'decreases': ', '.join(clauses['falls']),
+            'symbol_map': '; '.join('{}, {}'.format(*pair) for pair in
+                                    sorted(names[function].items()))})
+    with open(path, 'w') as file:
+        json.dump({'sources': [], 'functions': [functions] if functions else
+                   [], 'output': 'stdout'}, file)
+    return bool(functions)
+
+
+# ------------------------------------------------------------- one proof
+
+def prepare(proof, folder):
+    """The path of the program that is to be explored."""
+    harness = 'prove_' + proof.name
+    whole = os.path.join(folder, 'whole')
+    program = os.path.join(folder, 'program')
+    must('goto-cc', *['-D{}={}'.format(*pair) for pair in LIMITS.items()],
+         '-DDEGU_NO_SIMD', '--function', harness, proof.path, '-o', whole)
+    must('goto-instrument', '--drop-unused-functions', whole, program)
+    loops = os.path.join(folder, 'loops.json')
+    if proof.unwound or not annotate(program, loops):
+        return program
+    annotated = os.path.join(folder, 'annotated')
+    must('goto-instrument', '--dfcc', harness, '--apply-loop-contracts',
+         '--loop-contracts-file', loops, program, annotated)
+    return annotated
+
+
+def judge(text):
+    """(number of properties, what is wrong with them)"""
+    found = re.findall(r'^\[(\S+)\] (?:file \S+ )?(?:line \d+ )?(.*): '
+                       r'([A-Z]+)$', text, re.M)
+    wrong = []
+    for (name, what, status) in found:
+        if (status == 'SUCCESS') == what.startswith('reached: '):
+            wrong.append('{} {}: {}'.format(name, what, status))
+    if not re.search(r'^VERIFICATION (SUCCESSFUL|FAILED)$', text, re.M):
+        wrong.append(text[-2000:])
+    if not any(what.startswith('reached: ') for (_, what, _) in found):
+        wrong.append('it does not say what is reached')
+    return (len(found), wrong)
+
+
+def prove(proof):
+    """(properties, seconds, faults)"""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix='degu-proof.') as folder:
+        try:
+            done = tool('cbmc', *CHECKS, '--unwind', str(proof.unwind),
+                        prepare(proof, folder))
+            (count, wrong) = judge(done.stdout)
+        except Failed as error:
+            (count, wrong) = (0, [str(error)])
+    seconds = time.monotonic() - started
+    print('{}: {} properties, {} wrong ({:.1f} s)'.format(
+        proof.title, count, len(wrong), seconds), flush=True)
+    for fault in wrong:
+        print('   ' + fault, flush=True)
+    return (proof, count, seconds, len(wrong))
+
+
+def table(rows):
+    print('\n{:<38}{:<62}{:>10}{:>9}'.format(
+        'function', 'bound', 'properties', 'seconds'))
+    for (proof, count, seconds, wrong) in rows:
+        print('{:<38}{:<62}{:>10}{:>9.1f}{}'.format(
+            proof.title, proof.bound, count, seconds,
+            '  FAILED' if wrong else ''))
+
+
+def main(arguments):
+    names = [name for name in arguments if not name.startswith('-')]
+    options = set(arguments) - set(names)
+    if options - {'--quick', '--list'}:
+        print(__doc__)
+        return 2
+    chosen = [proof for proof in proofs()
+              if not (proof.long and '--quick' in options)
+              and (not names or any(name in proof.name for name in names))]
+    if '--list' in options:
+        print('\n'.join(proof.title for proof in chosen))
+        return 0
+    missing = [name for name in TOOLS if not shutil.which(name)]
+    if missing:
+        print('not there: {}.  {}'.format(' '.join(missing), HOW))
+        return 1
+    started = time.monotonic()
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        rows = list(pool.map(prove, chosen))
+    table(rows)
+    failed = sum(1 for row in rows if row[-1])
+    print('{} passed, {} failed ({:.0f} s)'.format(
+        len(rows) - failed, failed, time.monotonic() - started))
+    return 1 if failed or not rows else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
