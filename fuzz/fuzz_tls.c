@@ -34,7 +34,7 @@ enum {
 };
 
 static const char *const tls_names[] = {"localhost", "127.0.0.1", "[::1%lo]",
-                                        "elsewhere", NULL};
+                                        "elsewhere", NULL, "192.0.2.1"};
 
 /* ---- Our end ---- */
 
@@ -75,7 +75,8 @@ static degu_tls *tls_ours(unsigned profile, degu_role role, unsigned trust)
 /* May such a peer be let in? */
 static bool tls_is_right(const tls_run *run, const char *name)
 {
-    const bool named = name != NULL && strcmp(name, "elsewhere") != 0;
+    const bool named = name != NULL && strcmp(name, "elsewhere") != 0 &&
+                       strcmp(name, "192.0.2.1") != 0;
     if (run->alpn == TLS_ALPN_OTHER || run->alpn == TLS_ALPN_PREFIX ||
         (run->alpn == TLS_ALPN_BOTH && run->role == DEGU_CLIENT))
         return false;
@@ -427,7 +428,7 @@ static void tls_exchange(fuzz_input *script, fuzz_input input)
     if (run.role == DEGU_CLIENT && run.certificate == TLS_CERT_NONE)
         run.certificate = TLS_CERT_GOOD;
     run.alpn = fuzz_choose(script, TLS_ALPNS);
-    name = run.role == DEGU_SERVER ? NULL : tls_names[fuzz_choose(script, 5)];
+    name = run.role == DEGU_SERVER ? NULL : tls_names[fuzz_choose(script, 6)];
     run.record = fuzz_choose(script, 8);
     run.record = run.record * run.record * run.record;
     run.damage = fuzz_choose(script, TLS_DAMAGES);

@@ -175,6 +175,7 @@ TLS_ASKED = {
                b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
                b'<<<K5\r\nhello\r\n0\r\n\r\n<<<c'),
     'other-name': ({'name': 3}, TLS_UNTIL_CLOSE),
+    'other-address': ({'name': 5}, TLS_UNTIL_CLOSE),
     'no-name': ({'name': 4}, TLS_UNTIL_CLOSE),
     'no-name-by-pin': ({'name': 4, 'trust': 1}, TLS_UNTIL_CLOSE + b'<<<c'),
     'any-name': ({'name': 3, 'trust': 4}, TLS_UNTIL_CLOSE + b'<<<c'),
@@ -258,6 +259,10 @@ def tls_seeds():
             if b'localhost' in der:
                 found['der-{}-{}'.format(name, what)] = \
                     b'2\n' + der.replace(b'localhost', text)
+    good = certificates()['good']
+    address = b'\x87\x10' + bytes(15) + b'\1'
+    found['der-address-of-5'] = b'2\n' + good.replace(
+        address, b'\x87\5hello\x82\x09elsewhere')
     for (name, (script, texts)) in TLS_TEXTS.items():
         found['texts-' + name] = \
             '3{}\n{}'.format(script, '|'.join(texts)).encode()
@@ -319,6 +324,8 @@ def exchange_seeds(found):
             'smaller-out': '00200', 'end-is-not-sure': '00010',
             'end-is-a-reset': '00020', 'end-is-late': '00030',
             'send-fails-soon': '00001', 'send-fails-later': '00007',
+            'closes': '0000' + digit(10), 'is-to-end': '0000' + digit(20),
+            'moves': '0000' + digit(30),
             'pieces-of-16': '50000'}.items():
         for (way, choices) in (('relay', '60000'), ('chunks', '10300')):
             found['server'][name + '-' + way] = \
