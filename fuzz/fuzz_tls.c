@@ -291,6 +291,16 @@ static degu_err tls_app_body(tls_app *app, fuzz_input *script)
     return err;
 }
 
+/* With a body that fits into a record, or does not. */
+static degu_err tls_app_answers(degu_conn *conn, fuzz_input *script)
+{
+    static const char large[20000];
+    const bool is_large = fuzz_choose(script, 2) != 0;
+    return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
+                              is_large ? degu_body_bytes(large, sizeof large)
+                                       : degu_body_bytes(fuzz_text, 100));
+}
+
 static void tls_app_serves(tls_app *app, bool hesitates, fuzz_input script)
 {
     degu_conn *conn = &app->c.conn;
@@ -310,7 +320,7 @@ static void tls_app_serves(tls_app *app, bool hesitates, fuzz_input script)
         fuzz_tell_fields(&app->story, &r.fields);
         err = tls_app_body(app, &script);
         if (err == DEGU_OK)
-            err = degu_reply(conn, 200, "OK", fuzz_text);
+            err = tls_app_answers(conn, &script);
         fuzz_tell_err(&app->story, "answer", err);
     }
     if (err != DEGU_OK)
@@ -375,12 +385,30 @@ static void tls_same_in_the_clear(const tls_run *run, const tls_app *app,
     free(t.out);
 }
 
+/* Without damage an end is told as what it was, and the handshake was the only
+   one. */
+static void tls_ended_right(const tls_run *run)
+{
+    const degu_priv_tls *t = (const degu_priv_tls *)run->io.ctx;
+    ptrdiff_t want = run->t.at_end;
+    fuzz_same_number((uint64_t)SSL_total_renegotiations(t->ssl), 0,
+                     "no other handshake");
+    if (!run->ended || run->upset || run->damage != TLS_WHOLE || run->stuck)
+        return;
+    if (run->notified)
+        want = 0;
+    else if (want == 0)
+        want = DEGU_E_TRUNCATED;
+    fuzz_same_err((degu_err)run->end, (degu_err)want, "how it ended");
+}
+
 /* The peer hears all, and whether it was all. */
 static void tls_ends(tls_run *run, bool clean)
 {
     const bool well = !run->upset && run->damage == TLS_WHOLE &&
                       run->shaken && (!run->ended || run->end == 0);
     bool notified;
+    tls_ended_right(run);
     degu_tls_end(&run->io, clean);
     fuzz_require(run->socket.over.send == NULL, "the socket has no way left");
     tls_peer_hears(run);

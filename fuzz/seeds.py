@@ -134,6 +134,9 @@ TLS_SERVED = {
     'cut': ({}, TLS_REQUESTS[:70]),
     'no-close-notify': ({}, TLS_REQUESTS),
     'reset': ({'end': 1}, TLS_REQUESTS),
+    'large-answers': ({'app': '00100100'}, TLS_REQUESTS + b'<<<c'),
+    'read-as-chunks': ({'app': '100100100'}, TLS_REQUESTS + b'<<<c'),
+    'read-by-half': ({'app': '2'}, TLS_REQUESTS + b'<<<c'),
     'small-records': ({'record': 2, 'pieces': 2, 'hesitates': 1},
                       TLS_REQUESTS + b'<<<c'),
     'by-pin': ({'trust': 1}, TLS_REQUESTS + b'<<<c'),
@@ -205,6 +208,8 @@ TLS_TEXTS = {
     'client-no-key': ('000000', ['', '', '@', '127.0.0.1']),
     'client-by-pin': ('000011', ['', '', '', '[::1%lo]']),
     'client-of-the-system': ('00', ['', '', '', '.example.com']),
+    'client-long-name': ('000000', ['', '', '@', 'a' * 300]),
+    'client-empty-name': ('000000', ['', '', '@', '[]']),
     'client-any-name': ('001', ['', '', '@', 'a:b']),
     'client-any-name-of-all': ('001', ['', '', '', 'a']),
     'server': ('10', ['@', '@', '@', '']),
@@ -245,6 +250,7 @@ def tls_seeds():
                 script = '0' + ''.join(
                     digit(wanted.get(choice, 0)) for choice in TLS_CHOICES
                     if choice != 'name' or kind == 'asks')
+                script += wanted.get('app', '')
                 found['{}-1.{}-{}'.format(kind, profile + 2, name)] = \
                     script.encode() + b'\n' + events
     for (name, data) in TLS_RECORDS.items():
