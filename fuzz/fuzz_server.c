@@ -176,6 +176,9 @@ static degu_err server_app(server_run *run, fuzz_input *script,
     if (err == DEGU_OK)
         fuzz_same_number(degu_conn_is_idle(conn), degu_body_is_read(conn),
                          "an exchange that is done");
+    if (err == DEGU_OK)
+        fuzz_same_err(degu_conn_check(conn), DEGU_E_ORDER,
+                      "a server asks nothing");
     if (err == DEGU_OK && e->closes)
         fuzz_require(!degu_conn_is_open(conn), "the end that was told");
     return err;

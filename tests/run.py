@@ -275,7 +275,7 @@ def oss_fuzz():
         for name in ('out', 'work'):
             os.mkdir(tmp + '/' + name)
         os.symlink(ROOT, tmp + '/degu')
-        flags = '-O1 -fsanitize=address,undefined'
+        flags = '-O0 -fsanitize=address,undefined'
         run('oss-fuzz/build.sh', ['bash', '-eu', ROOT +
                                   '/fuzz/oss-fuzz/build.sh'], counted=False,
             CC='clang', CXX='clang++', CFLAGS=flags, CXXFLAGS=flags,
