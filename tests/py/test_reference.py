@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """reference.py, which reads HTTP in another way, agrees with the extension on
 what is good, on all that it says, and on the status that answers what is not:
-over tests/vectors, and over what hypothesis makes of good messages by breaking them a little."""
+over tests/vectors, and over what hypothesis makes of good messages by breaking
+them a little."""
 
 import pytest
 from hypothesis import example, given
