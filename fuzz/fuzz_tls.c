@@ -15,7 +15,9 @@
    Links with OpenSSL, so it is in no program with the others (every.h).
    Random numbers are the same in each run, and so is all that is sent. */
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #define FUZZ_WITH_SOCKETS
 #define FUZZ_WITH_SERVER
 #include "harness.h"
@@ -294,7 +296,7 @@ static degu_err tls_app_body(tls_app *app, fuzz_input *script)
 /* With a body that fits into a record, or does not. */
 static degu_err tls_app_answers(degu_conn *conn, fuzz_input *script)
 {
-    static const char large[20000];
+    static const char large[20000] = {0};
     const bool is_large = fuzz_choose(script, 2) != 0;
     return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
                               is_large ? degu_body_bytes(large, sizeof large)

@@ -121,6 +121,10 @@ ALWAYS = {
 }
 
 
+def digit(choice):
+    return chr(ord('0') + choice)
+
+
 # Of an exchange over TLS, in the order of the script (fuzz_tls.c).
 TLS_CHOICES = ('pieces', 'profile', 'client', 'trust', 'end', 'hesitates',
                'other', 'certificate', 'alpn', 'name', 'record', 'damage',
@@ -275,8 +279,8 @@ def tls_seeds():
     return found
 
 
-def digit(choice):
-    return chr(ord('0') + choice)
+# What OpenSSL does with them is not seen.
+ALWAYS['tls'] = tls_seeds()
 
 
 def stream_seeds(found, case):
@@ -345,7 +349,6 @@ def all_seeds():
     found = {name: {} for name in
              ('request', 'response', 'target', 'value', 'chunk_line',
               'trailers', 'server', 'client', 'format', 'address')}
-    found['tls'] = tls_seeds()
     for case in vectors.cases():
         if len(case.input) > LONGEST:
             continue
@@ -372,7 +375,7 @@ def all_seeds():
         found['format'][name] = '\n|'.join([script, '|'.join(texts)]).encode()
     found['address'] = dict(ADDRESS)
     for (harness, more) in ALWAYS.items():
-        found[harness].update(more)
+        found.setdefault(harness, {}).update(more)
     return found
 
 
