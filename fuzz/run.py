@@ -175,6 +175,7 @@ def with_afl(name, target, seconds):
                dictionary(name), '-G', str(LONGEST), '-t', '2000', '--',
                target], lambda text: afl_numbers(out) or (0, 0, 0),
         AFL_NO_UI='1', AFL_SKIP_CPUFREQ='1', AFL_NO_AFFINITY='1',
+        AFL_FAST_CAL='1',  # as TLS is slow
         AFL_QUIET='1', AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES='1')
     numbers = afl_numbers(out)
     if numbers is None:
