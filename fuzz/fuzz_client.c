@@ -25,6 +25,9 @@ typedef struct client_run {
     size_t asked;    /* requests that were sent whole */
     bool cut;        /* and one that was not */
     bool surplus;    /* all of it has left, and its source had still more */
+    unsigned manner;
+    bool closes; /* told to by us */
+    fuzz_way ways[2];
 } client_run;
 
 /* Joins the answers, and notes where each ends. */
@@ -57,9 +60,11 @@ static void client_transport(client_run *run, fuzz_input *script,
     const size_t in_cap = caps[fuzz_choose(script, 4)];
     const size_t out_cap = caps[fuzz_choose(script, 4)];
     const ptrdiff_t at_end = ends[fuzz_choose(script, 4)];
-    const unsigned fails = fuzz_choose(script, 10);
+    const unsigned last = fuzz_choose(script, 10 * FUZZ_MANNERS);
+    const unsigned fails = last % 10;
     const size_t len = client_answers(run, input);
     fuzz_transport_init(&run->t, run->in, len);
+    run->manner = last / 10;
     run->t.shown = 0;
     run->t.out = fuzz_buffer(CLIENT_SENT_MAX).ptr;
     run->t.out_cap = CLIENT_SENT_MAX;
@@ -93,6 +98,19 @@ static void client_refuses(client_run *run)
     fuzz_same_number(run->t.out_len, before, "bytes of what was refused");
 }
 
+/* With the second request on its way: its answer is still read. */
+static void client_manner(client_run *run)
+{
+    run->closes = run->closes ||
+                  (run->asked == 2 && run->manner == FUZZ_MANNER_CLOSES);
+    if (run->closes) {
+        degu_conn_close_after(&run->c.conn);
+        fuzz_require(!degu_conn_is_open(&run->c.conn), "the end that was told");
+    }
+    if (run->manner == FUZZ_MANNER_MOVES)
+        fuzz_change_way(run->ways, &run->t, &run->c.conn);
+}
+
 static degu_err client_asks(client_run *run, fuzz_input *script)
 {
     static const degu_method methods[] = {DEGU_GET, DEGU_PUT, DEGU_HEAD,
@@ -104,6 +122,7 @@ static degu_err client_asks(client_run *run, fuzz_input *script)
     fuzz_source source;
     degu_body body = fuzz_body(may ? kind : FUZZ_BODY_NONE, &source, &run->t,
                                script);
+    const bool idle = degu_conn_is_idle(conn);
     degu_err err = degu_conn_check(conn), sent;
     const size_t before = run->t.out_len;
     fuzz_tell(&run->story, "method", method);
@@ -114,12 +133,15 @@ static degu_err client_asks(client_run *run, fuzz_input *script)
     sent = degu_send_request(conn, method, degu_string("/a?b"), NULL, 0, body);
     fuzz_tell_err(&run->story, "request", sent);
     fuzz_require(err == DEGU_OK || sent == err, "degu_conn_check tells");
+    fuzz_require(idle || err != DEGU_OK, "an exchange is not done");
     if (sent != DEGU_OK && run->t.out_len > before) {
         fuzz_require(!degu_conn_is_open(conn), "the end after a cut request");
         run->cut = true;
         run->surplus = sent == DEGU_E_BODY_LONG;
     }
     run->asked += sent == DEGU_OK;
+    fuzz_require(err != DEGU_OK || !run->closes, "nothing behind the end");
+    client_manner(run);
     return sent;
 }
 

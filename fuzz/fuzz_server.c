@@ -18,6 +18,7 @@
 typedef struct server_exchange {
     degu_method method;
     int status;
+    bool closes;       /* told to by us */
     bool relays;       /* and then, what: */
     size_t at;         /* where the request's body stands in the stream */
     degu_framing framing;
@@ -32,6 +33,9 @@ typedef struct server_run {
     size_t count;     /* of whole exchanges */
     degu_err ended;   /* how the last one went */
     unsigned expects; /* requests that may get a 100 */
+    unsigned manner;
+    int ending;
+    fuzz_way ways[2];
 } server_run;
 
 /* The transport's share of the script. */
@@ -52,12 +56,15 @@ static void server_transport(server_run *run, fuzz_input *script,
     run->t.random = fuzz_hash(stream.ptr, stream.len);
     run->t.hesitates = pieces;
     run->t.at_end = ends[fuzz_choose(script, 4)];
-    fails = fuzz_choose(script, 10);
+    fails = fuzz_choose(script, 10 * FUZZ_MANNERS);
+    run->manner = fails / 10;
+    fails %= 10;
     run->t.send_error = fails != 0 ? DEGU_E_RESET : DEGU_OK;
     run->t.fail_behind = fails * fails * 3;
     fuzz_conn_init(&run->c, DEGU_SERVER, &run->t,
                    in_cap != 0 ? in_cap : DEGU_RECV_BUFFER,
                    out_cap != 0 ? out_cap : DEGU_SEND_BUFFER);
+    run->c.conn.ending = &run->ending;
 }
 
 static degu_err server_read(server_run *run, degu_request *r)
@@ -80,6 +87,8 @@ static degu_err server_read(server_run *run, degu_request *r)
     }
     fuzz_inside(r->target, conn->in, conn->in_cap, "target in the buffer");
     fuzz_fields_inside(&r->fields, conn->in, conn->in_cap);
+    fuzz_require(!degu_conn_is_idle(conn), "a request waits for its answer");
+    fuzz_same_err(degu_conn_check(conn), DEGU_E_ORDER, "a server asks nothing");
     fuzz_tell_view(&run->story, "method", degu_method_name(r->method));
     fuzz_tell_view(&run->story, "target", r->target);
     fuzz_tell_fields(&run->story, &r->fields);
@@ -104,6 +113,19 @@ static void server_refuses(server_run *run)
                                      degu_no_body()),
                   DEGU_E_INTERIM_ANSWER, "an interim answer");
     fuzz_same_number(run->t.out_len, before, "bytes of what was refused");
+}
+
+/* Of the second exchange: what is told before its answer, or its error. */
+static void server_manner(server_run *run, server_exchange *e)
+{
+    e->closes = run->count == 1 && (run->manner == FUZZ_MANNER_CLOSES ||
+                                    run->manner == FUZZ_MANNER_ENDS);
+    if (e->closes && run->manner == FUZZ_MANNER_CLOSES)
+        degu_conn_close_after(&run->c.conn);
+    if (e->closes && run->manner == FUZZ_MANNER_ENDS)
+        run->ending = 1;
+    if (run->manner == FUZZ_MANNER_MOVES)
+        fuzz_change_way(run->ways, &run->t, &run->c.conn);
 }
 
 static degu_err server_answer(server_run *run, fuzz_input *script,
@@ -136,6 +158,7 @@ static degu_err server_app(server_run *run, fuzz_input *script,
     e->relays = kind == FUZZ_READ_RELAY;
     e->at = fuzz_used(conn, &run->t);
     e->length = conn->left;
+    server_manner(run, e);
     err = fuzz_read(kind, &run->story, conn, script);
     if (err != DEGU_OK) {
         fuzz_error_is_inside(conn);
@@ -150,6 +173,14 @@ static degu_err server_app(server_run *run, fuzz_input *script,
     err = server_answer(run, script, e, e->relays);
     if (err == DEGU_OK && !degu_body_is_read(conn))
         fuzz_require(!degu_conn_is_open(conn), "the end behind half a body");
+    if (err == DEGU_OK)
+        fuzz_same_number(degu_conn_is_idle(conn), degu_body_is_read(conn),
+                         "an exchange that is done");
+    if (err == DEGU_OK)
+        fuzz_same_err(degu_conn_check(conn), DEGU_E_ORDER,
+                      "a server asks nothing");
+    if (err == DEGU_OK && e->closes)
+        fuzz_require(!degu_conn_is_open(conn), "the end that was told");
     return err;
 }
 
@@ -181,7 +212,7 @@ static void server_loop(server_run *run, fuzz_input *script)
         degu_err err = server_read(run, &r);
         e->method = err == DEGU_OK ? r.method : DEGU_GET;
         e->status = 0;
-        e->relays = false;
+        e->relays = e->closes = false;
         if (err == DEGU_OK) {
             e->framing = r.framing;
             run->expects += r.expect_continue;
@@ -283,6 +314,7 @@ static void server_sent(const server_run *run)
         server_relayed(run, e, &content);
         sent.ptr += content.used;
         sent.len -= content.used;
+        fuzz_require(r.close || !e->closes, "a response says its end");
         fuzz_require(!r.close || i + 1 == run->count || run->ended != DEGU_OK,
                      "nothing follows close");
     }

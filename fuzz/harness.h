@@ -26,7 +26,9 @@
 #ifndef FUZZ_WITH_SOCKETS
 #define DEGU_NO_SOCKETS
 #endif
+#ifndef FUZZ_WITH_SERVER
 #define DEGU_NO_SERVER
+#endif
 #define DEGU_STATIC
 #define DEGU_IMPLEMENTATION
 #define DEGU_ASSERT(x) fuzz_require((x), "DEGU_ASSERT(" #x ")")

@@ -8,6 +8,7 @@ nothing those listed here.
 `run.py --seeds` keeps those of them that reach something new, and ALWAYS.
 """
 
+import base64
 import os
 import re
 import sys
@@ -124,6 +125,164 @@ def digit(choice):
     return chr(ord('0') + choice)
 
 
+# Of an exchange over TLS, in the order of the script (fuzz_tls.c).
+TLS_CHOICES = ('pieces', 'profile', 'client', 'trust', 'end', 'hesitates',
+               'other', 'certificate', 'alpn', 'name', 'record', 'damage',
+               'at', 'at_more', 'stuck', 'dirty')
+TLS_REQUESTS = (b'PUT /a HTTP/1.1\r\ncontent-length: 5\r\n\r\nhello'
+                b'POST /b HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n'
+                b'5;a=b\r\nhello\r\n0\r\n\r\nGET /c HTTP/1.1\r\n\r\n')
+TLS_UNTIL_CLOSE = b'HTTP/1.1 200 OK\r\n\r\nuntil the close'
+TLS_SERVED = {
+    'well': ({}, TLS_REQUESTS + b'<<<c'),
+    'cut': ({}, TLS_REQUESTS[:70]),
+    'no-close-notify': ({}, TLS_REQUESTS),
+    'reset': ({'end': 1}, TLS_REQUESTS),
+    'large-answers': ({'app': '00100100'}, TLS_REQUESTS + b'<<<c'),
+    'read-as-chunks': ({'app': '100100100'}, TLS_REQUESTS + b'<<<c'),
+    'read-by-half': ({'app': '2'}, TLS_REQUESTS + b'<<<c'),
+    'small-records': ({'record': 2, 'pieces': 2, 'hesitates': 1},
+                      TLS_REQUESTS + b'<<<c'),
+    'by-pin': ({'trust': 1}, TLS_REQUESTS + b'<<<c'),
+    'by-both': ({'trust': 2}, TLS_REQUESTS + b'<<<c'),
+    'wrong-pin': ({'trust': 3}, TLS_REQUESTS),
+    'anonymous': ({'trust': 4, 'certificate': 2}, TLS_REQUESTS + b'<<<c'),
+    'no-certificate': ({'certificate': 2}, TLS_REQUESTS),
+    'stranger': ({'certificate': 1}, TLS_REQUESTS),
+    'stranger-by-pin': ({'certificate': 1, 'trust': 1}, TLS_REQUESTS),
+    'other-version': ({'other': 1}, TLS_REQUESTS),
+    'alpn-none': ({'alpn': 1}, TLS_REQUESTS + b'<<<c'),
+    'alpn-both': ({'alpn': 2}, TLS_REQUESTS + b'<<<c'),
+    'alpn-other': ({'alpn': 3}, TLS_REQUESTS),
+    'alpn-prefix': ({'alpn': 4}, TLS_REQUESTS),
+    'new-keys': ({'hesitates': 1},
+                 b'<<<k' * 3 + TLS_REQUESTS[:30] + b'<<<K' +
+                 TLS_REQUESTS[30:] + b'<<<k' * 20 + b'<<<c'),
+    'takes-none': ({'hesitates': 1, 'stuck': 1}, b'<<<K' * 3 + TLS_REQUESTS),
+    'handshake-again': ({}, TLS_REQUESTS + b'<<<r' + TLS_REQUESTS),
+    'junk': ({}, TLS_REQUESTS + b'<<<!\x17\x03\x03\0\x05hello'),
+    'alert-in-the-clear': ({}, TLS_REQUESTS + b'<<<!\x15\x03\x03\0\2\1\0'),
+    'half-a-record': ({}, TLS_REQUESTS + b'<<<!\x17\x03'),
+    'http-inside': ({}, TLS_REQUESTS + b'<<<!GET / HTTP/1.1\r\n\r\n'),
+    'flipped-hello': ({'damage': 2, 'at': 1}, TLS_REQUESTS),
+    'flipped-data': ({'damage': 2, 'at': 40}, TLS_REQUESTS * 30),
+    'cut-hello': ({'damage': 1, 'at': 0, 'at_more': 7}, TLS_REQUESTS),
+    'cut-data': ({'damage': 1, 'at': 40}, TLS_REQUESTS * 30),
+    'doubled': ({'damage': 3, 'at': 2}, TLS_REQUESTS),
+    'left-hanging': ({'dirty': 1}, TLS_REQUESTS + b'<<<c'),
+}
+TLS_ASKED = {
+    'until-close': ({}, TLS_UNTIL_CLOSE + b'<<<c'),
+    'until-a-cut': ({}, TLS_UNTIL_CLOSE),
+    'until-reset': ({'end': 1}, TLS_UNTIL_CLOSE),
+    'until-junk': ({}, TLS_UNTIL_CLOSE + b'<<<!\x15\x03\x03\0\2\1\0'),
+    'length': ({'name': 1}, b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n'
+               b'hello<<<c'),
+    'chunks': ({'name': 2, 'record': 1}, b'HTTP/1.1 100 Continue\r\n\r\n'
+               b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n'
+               b'<<<K5\r\nhello\r\n0\r\n\r\n<<<c'),
+    'other-name': ({'name': 3}, TLS_UNTIL_CLOSE),
+    'other-address': ({'name': 5}, TLS_UNTIL_CLOSE),
+    'no-name': ({'name': 4}, TLS_UNTIL_CLOSE),
+    'no-name-by-pin': ({'name': 4, 'trust': 1}, TLS_UNTIL_CLOSE + b'<<<c'),
+    'any-name': ({'name': 3, 'trust': 4}, TLS_UNTIL_CLOSE + b'<<<c'),
+    'stranger': ({'certificate': 1}, TLS_UNTIL_CLOSE),
+    'alpn-other': ({'alpn': 3}, TLS_UNTIL_CLOSE),
+    'alpn-prefix': ({'alpn': 4}, TLS_UNTIL_CLOSE),
+    'handshake-again': ({}, TLS_UNTIL_CLOSE + b'<<<r' + b'more<<<c'),
+    'flipped-data': ({'damage': 2, 'at': 60}, TLS_UNTIL_CLOSE * 40 + b'<<<c'),
+    'flipped-certificate': ({'damage': 2, 'at': 10}, TLS_UNTIL_CLOSE),
+}
+TLS_RECORDS = {
+    'http': b'GET / HTTP/1.1\r\n\r\n',
+    'proxy': b'CONNECT a:1 HTTP/1.1\r\n\r\n',
+    'nothing': b'',
+    'alert': b'\x15\x03\x03\0\2\2\x28',
+    'alert-certificate': b'\x15\x03\x03\0\2\2\x2a',
+    'close-notify': b'\x15\x03\x03\0\2\1\0',
+    'ssl-2': b'\x80\x1c\1\x03\x03\0\3\0\0\0\x10\0\0\4' + bytes(16),
+    'hello-half': b'\x16\x03\1\0\x30\1\0\0\x2c\x03\x03' + bytes(20),
+    'hello-short': b'\x16\x03\1\0\x2f\1\0\0\x2b\x03\x03' + bytes(33) +
+                   b'\0\2\xc0\x30\1\0\0\0',
+    'data-early': b'\x17\x03\x03\0\5hello',
+    'too-long': b'\x16\x03\x03\xff\xff' + bytes(40),
+}
+TLS_TEXTS = {
+    'client': ('000000', ['@', '@', '@', 'localhost']),
+    'client-no-key': ('000000', ['', '', '@', '127.0.0.1']),
+    'client-by-pin': ('000011', ['', '', '', '[::1%lo]']),
+    'client-of-the-system': ('00', ['', '', '', '.example.com']),
+    'client-long-name': ('000000', ['', '', '@', 'a' * 300]),
+    'client-empty-name': ('000000', ['', '', '@', '[]']),
+    'client-any-name': ('001', ['', '', '@', 'a:b']),
+    'client-any-name-of-all': ('001', ['', '', '', 'a']),
+    'server': ('10', ['@', '@', '@', '']),
+    'server-newer': ('11', ['@', '@', '@', '']),
+    'server-for-nobody': ('10', ['@', '@', '', '']),
+    'server-for-all': ('1001', ['@', '@', '', '']),
+    'server-without-key': ('10', ['@', '', '@', '']),
+    'server-with-junk': ('10', ['-----BEGIN CERTIFICATE-----\nAAAA\n'
+                                '-----END CERTIFICATE-----\n', '@', '@', '']),
+    'server-any-name': ('101', ['@', '@', '@', '']),
+    'pins-without-any': ('000010', ['', '', '', '']),
+    'no-such-profile': ('02', ['', '', '@', '']),
+    'key-is-none': ('10', ['@', 'x', '@', '']),
+    'key-of-another': ('10', ['@', '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYD'
+                              'K2VwBCIEICRtMjsRU+AS/XWDyhaPIQVh/ZNPKsaz6dxuVUNE'
+                              'WBDY\n-----END PRIVATE KEY-----\n', '@', '']),
+}
+
+
+def certificates():
+    """{name: DER} of those that certificates.h has."""
+    with open(os.path.join(HERE, 'certificates.h')) as file:
+        text = file.read()
+    found = re.findall(r'char fuzz_(\w+)\[\] =\s+"-----BEGIN CERTIFICATE-----'
+                       r'\\n"([^;]*?)"-----END', text)
+    return {name: base64.b64decode(re.sub(r'\\n|[" \n]', '', lines))
+            for (name, lines) in found}
+
+
+def tls_seeds():
+    """The script of each kind of fuzz_tls.c, and what it is about."""
+    found = {}
+    for (kind, cases) in (('serves', TLS_SERVED), ('asks', TLS_ASKED)):
+        for (name, (choices, events)) in cases.items():
+            for profile in range(2):
+                wanted = dict(choices, profile=profile,
+                              client=int(kind == 'asks'))
+                script = '0' + ''.join(
+                    digit(wanted.get(choice, 0)) for choice in TLS_CHOICES
+                    if choice != 'name' or kind == 'asks')
+                script += wanted.get('app', '')
+                found['{}-1.{}-{}'.format(kind, profile + 2, name)] = \
+                    script.encode() + b'\n' + events
+    for (name, data) in TLS_RECORDS.items():
+        for client in '01':
+            found['records-{}-{}'.format('asks' if client == '1' else 'serves',
+                                         name)] = \
+                '110{}'.format(client).encode() + b'\n' + data
+    for (name, der) in certificates().items():
+        found['der-' + name] = b'2\n' + der
+        for (what, text) in (('nul', b'local\0ost'), ('blank', b'local ost'),
+                             ('high', b'local\xffost')):
+            if b'localhost' in der:
+                found['der-{}-{}'.format(name, what)] = \
+                    b'2\n' + der.replace(b'localhost', text)
+    good = certificates()['good']
+    address = b'\x87\x10' + bytes(15) + b'\1'
+    found['der-address-of-5'] = b'2\n' + good.replace(
+        address, b'\x87\5hello\x82\x09elsewhere')
+    for (name, (script, texts)) in TLS_TEXTS.items():
+        found['texts-' + name] = \
+            '3{}\n{}'.format(script, '|'.join(texts)).encode()
+    return found
+
+
+# What OpenSSL does with them is not seen.
+ALWAYS['tls'] = tls_seeds()
+
+
 def stream_seeds(found, case):
     """Whole streams, and bodies behind a head: for both ends."""
     (kind, *rest) = case.kind
@@ -175,6 +334,8 @@ def exchange_seeds(found):
             'smaller-out': '00200', 'end-is-not-sure': '00010',
             'end-is-a-reset': '00020', 'end-is-late': '00030',
             'send-fails-soon': '00001', 'send-fails-later': '00007',
+            'closes': '0000' + digit(10), 'is-to-end': '0000' + digit(20),
+            'moves': '0000' + digit(30),
             'pieces-of-16': '50000'}.items():
         for (way, choices) in (('relay', '60000'), ('chunks', '10300')):
             found['server'][name + '-' + way] = \
@@ -214,7 +375,7 @@ def all_seeds():
         found['format'][name] = '\n|'.join([script, '|'.join(texts)]).encode()
     found['address'] = dict(ADDRESS)
     for (harness, more) in ALWAYS.items():
-        found[harness].update(more)
+        found.setdefault(harness, {}).update(more)
     return found
 
 

@@ -157,6 +157,55 @@ static inline void fuzz_conn_free(fuzz_conn *c)
     free(c->out);
 }
 
+/* ---- Two ways to the same transport, of which one is in use ---- */
+
+typedef struct fuzz_way {
+    fuzz_transport *t;
+    bool in_use;
+} fuzz_way;
+
+static inline ptrdiff_t fuzz_way_recv(void *ctx, void *buf, size_t len,
+                                      unsigned flags)
+{
+    const fuzz_way *way = (const fuzz_way *)ctx;
+    fuzz_require(way->in_use, "nothing is read by a way that was given up");
+    return fuzz_recv(way->t, buf, len, flags);
+}
+
+static inline ptrdiff_t fuzz_way_send(void *ctx, const degu_str *pieces,
+                                      size_t count, unsigned flags)
+{
+    const fuzz_way *way = (const fuzz_way *)ctx;
+    fuzz_require(way->in_use, "nothing is sent by a way that was given up");
+    return fuzz_send(way->t, pieces, count, flags);
+}
+
+/* From one of the two to the other. */
+static inline void fuzz_change_way(fuzz_way ways[2], fuzz_transport *t,
+                                   degu_conn *conn)
+{
+    fuzz_way *next = &ways[ways[0].in_use];
+    degu_io io = fuzz_io(t);
+    io.ctx = next;
+    io.recv = fuzz_way_recv;
+    io.send = fuzz_way_send;
+    ways[0].in_use = ways[1].in_use = false;
+    next->in_use = true;
+    next->t = t;
+    degu_conn_set_io(conn, io);
+    fuzz_require(degu_conn_io(conn).ctx == next, "the way of a connection");
+}
+
+/* What the caller does to a connection besides: the choice in which it stands
+   is that of where sending fails, from ':' on. */
+enum {
+    FUZZ_MANNER_PLAIN,
+    FUZZ_MANNER_CLOSES, /* degu_conn_close_after */
+    FUZZ_MANNER_ENDS,   /* what a server does that is to stop */
+    FUZZ_MANNER_MOVES,  /* degu_conn_set_io, each time */
+    FUZZ_MANNERS
+};
+
 /* The offset in t->in up to which the connection has used bytes up. */
 static inline size_t fuzz_used(const degu_conn *conn, const fuzz_transport *t)
 {

@@ -239,23 +239,58 @@ def fuzz_variants():
 def stage_fuzz():
     """Corpora and regressions through all harnesses, in every build with the
     same results; where the limits are others, so are these."""
+    every = fuzz_variants()
     jobs = [(os.path.join(BUILD, 'replay', name), command + [
         '-Wall', '-Wextra', '-DFUZZ_EVERY', ROOT + '/fuzz/replay.c'])
-            for (name, command) in fuzz_variants().items()]
+            for (name, command) in every.items()]
+    # That of TLS needs a library, which is there for one architecture.
+    jobs += [(os.path.join(BUILD, 'replay', name + '-tls'), every[name] + [
+        '-Wall', '-Wextra', ROOT + '/fuzz/fuzz_tls.c', ROOT + '/fuzz/replay.c',
+        '-lssl', '-lcrypto']) for name in ('gcc', 'clang')]
     compile_all(jobs)
     paths = sorted(glob.glob(ROOT + '/fuzz/corpus/*/') +
                    glob.glob(ROOT + '/fuzz/regressions/*/'))
+    of_tls = [path for path in paths if path.endswith('/tls/')]
     digests = {}
     for (target, _) in jobs:
         name = os.path.basename(target)
-        text = run('replay, ' + name, [*still(), target, *paths],
+        tls = name.endswith('-tls')
+        text = run('replay, ' + name, [*still(), target, *(
+            of_tls if tls else sorted(set(paths) - set(of_tls)))],
                    ASAN_OPTIONS='abort_on_error=1',
                    UBSAN_OPTIONS='abort_on_error=1')
         if name != 'limits':
-            digests[name] = re.findall(r'.*, digest .*', text)
-    check('all builds agree', len(set(map(tuple, digests.values()))) == 1,
-          '\n'.join(name + '\n   ' + '\n   '.join(lines)
-                    for (name, lines) in digests.items()))
+            digests.setdefault(tls, {})[name] = \
+                re.findall(r'.*, digest .*', text)
+    for same in digests.values():
+        check('all builds agree', len(set(map(tuple, same.values()))) == 1,
+              '\n'.join(name + '\n   ' + '\n   '.join(lines)
+                        for (name, lines) in same.items()))
+    oss_fuzz()
+
+
+def oss_fuzz():
+    """The script that OSS-Fuzz builds with, and one of what it makes."""
+    with tempfile.TemporaryDirectory(prefix='degu-oss-fuzz.') as tmp:
+        for name in ('out', 'work'):
+            os.mkdir(tmp + '/' + name)
+        os.symlink(ROOT, tmp + '/degu')
+        flags = '-O0 -fsanitize=address,undefined'
+        run('oss-fuzz/build.sh', ['bash', '-eu', ROOT +
+                                  '/fuzz/oss-fuzz/build.sh'], counted=False,
+            CC='clang', CXX='clang++', CFLAGS=flags, CXXFLAGS=flags,
+            LIB_FUZZING_ENGINE='-fsanitize=fuzzer', SRC=tmp,
+            OUT=tmp + '/out', WORK=tmp + '/work')
+        made = set(os.listdir(tmp + '/out'))
+        wanted = {os.path.basename(path)[:-2] + end
+                  for path in glob.glob(ROOT + '/fuzz/fuzz_*.c')
+                  for end in ('', '_seed_corpus.zip', '.dict', '.options')}
+        check('all that it makes', made == wanted, str(made ^ wanted))
+        with zipfile.ZipFile(tmp + '/out/fuzz_value_seed_corpus.zip') as seeds:
+            seeds.extractall(tmp + '/seeds')
+        run('a harness over its seeds', [
+            tmp + '/out/fuzz_value', '-runs=0', tmp + '/seeds'],
+            counted=False)
 
 
 def stage_compile():

@@ -4,7 +4,8 @@ checked by reading it next to RFC 9110, 9112, 3986 and doc/strictness.md.
 
 Nothing here knows degu.h, nor the package but for its two value types.  All
 input is there at once; a message that is not complete is refused like any other
-that is not good.
+that is not good.  A refusal has the status that a server answers with: of the
+first fault, read from left to right, once a head has its end.
 """
 
 import re
@@ -65,6 +66,7 @@ HEADER_MAX = 64
 NAME_MAX = 64
 CHUNK_LINE_MAX = 4096
 TRAILER_MAX = 8192
+CHUNK_MAX = 16777216  # of data: more is not read as a whole
 INTERIM_MAX = 16
 
 METHODS = ('GET', 'PUT', 'POST', 'HEAD', 'DELETE', 'PATCH', 'OPTIONS')
@@ -81,10 +83,14 @@ HOPS = {'connection', 'keep-alive', 'proxy-connection'}
 class Refused(Exception):
     """What was sent is no good, for the reason given."""
 
+    def __init__(self, why, status):
+        super().__init__(why)
+        self.status = status
 
-def require(good, why):
+
+def require(good, why, status=400):
     if not good:
-        raise Refused(why)
+        raise Refused(why, status)
 
 
 # -------------------------------------------------------------------- values
@@ -123,6 +129,12 @@ def is_host(value):
 
 
 # -------------------------------------------------------------------- fields
+
+def token_at(text):
+    """What text begins with, if it begins with one."""
+    match = re.match(TOKEN, text)
+    return match[0] if match else b''
+
 
 @dataclass
 class Fields:
@@ -171,36 +183,50 @@ class Fields:
         return made
 
 
-def fields_of(lines):
+def fields_of(lines, trailer=False):
     fields = Fields()
-    require(len(lines) <= HEADER_MAX, 'number of fields')
     for line in lines:
+        require(len(fields.lines) < HEADER_MAX, 'number of fields', 431)
+        name = token_at(line).lower().decode('ascii')
+        require(len(name) <= NAME_MAX, 'length of a name', 431)
+        require(not trailer or name not in SINGLE | HOPS,
+                'a field of a trailer')
         match = FIELD.fullmatch(line)
         require(match, 'a field line')
-        name = match[1].lower().decode('ascii')
         value = match[2].strip(b' \t')
-        require(len(name) <= NAME_MAX, 'length of a name')
         require(name not in SINGLE or not fields.has(name), 'twice')
-        require(name != 'host' or is_host(value), 'host')
-        require(name != 'expect' or value.lower() == b'100-continue', 'expect')
-        require(name != 'content-length' or length_of(value) is not None,
-                'content-length')
-        require(name != 'transfer-encoding' or value.lower() == b'chunked',
-                'transfer-encoding')
+        check_value(name, value)
         fields.lines.append((name, value))
-    require(not (fields.has('content-length') and
-                 fields.has('transfer-encoding')), 'two framings')
+        require(not (fields.has('content-length') and
+                     fields.has('transfer-encoding')), 'two framings')
     return fields
 
 
+def check_value(name, value):
+    if name == 'host':
+        require(is_host(value), 'host')
+    if name == 'content-length':
+        require(length_of(value) is not None, 'content-length')
+    if name == 'transfer-encoding':
+        require(value, 'no transfer-encoding')
+        require(value.lower() == b'chunked', 'transfer-encoding', 501)
+    if name == 'expect':
+        require(value.lower() == b'100-continue', 'expect', 417)
+
+
 def head_of(data):
-    """(start line, Fields, bytes used)"""
+    """(start line, field lines, bytes used)"""
+    require(data[:1] not in (b'\r', b'\n'), 'no start line')
     end = data.find(b'\r\n\r\n')
-    require(end >= 0, 'not complete')
-    require(end + 4 <= PREAMBLE_MAX, 'size of the head')
+    whole = 0 <= end <= PREAMBLE_MAX - 4
+    seen = data[:end + 4] if whole else data[:PREAMBLE_MAX]
+    require(not re.search(rb'(?<!\r)\n', seen), 'a line end')
+    if len(seen) == PREAMBLE_MAX and not whole:
+        require(b'\n' in seen, 'size of the start line', 414)
+        require(False, 'size of the head', 431)
+    require(whole, 'not complete')
     (start, *lines) = data[:end].split(b'\r\n')
-    require(b'\r' not in start and b'\n' not in start, 'a line end')
-    return (start, fields_of(lines), end + 4)
+    return (start, lines, end + 4)
 
 
 # --------------------------------------------------------------------- heads
@@ -257,13 +283,27 @@ def framing_of(fields):
     return (None, fields)
 
 
+def request_line_of(line):
+    """(method, target)"""
+    method = token_at(line)
+    (rest, space) = (line[len(method) + 1:], line[len(method):len(method) + 1])
+    require(method and space == b' ', 'method')
+    method = method.decode('ascii')
+    require(method in METHODS, 'a method that is not known', 501)
+    (target, space, version) = rest.partition(b' ')
+    target_of(target)
+    require(space, 'two parts')
+    require(re.match(rb'HTTP/[0-9]\.[0-9]', version), 'version')
+    require(version[:8] == b'HTTP/1.1', 'another version', 505)
+    require(len(version) == 8, 'more than three parts')
+    return (method, target)
+
+
 def request_of(data):
-    (line, fields, used) = head_of(data)
-    parts = line.split(b' ')
-    require(len(parts) == 3 and parts[2] == b'HTTP/1.1', 'request line')
-    method = parts[0].decode('latin-1')
-    require(method in METHODS, 'method')
-    (path, query) = target_of(parts[1])
+    (line, lines, used) = head_of(data)
+    (method, target) = request_line_of(line)
+    (path, query) = target_of(target)
+    fields = fields_of(lines)
     require(not fields.has('content-range'), 'content-range in a request')
     (framing, shown) = framing_of(fields)
     framing = framing or ('none',)
@@ -271,13 +311,14 @@ def request_of(data):
         require(method in WITH_BODY, 'a body with this method')
         require(not fields.has('range'), 'range with a body')
     ranged = range_of(fields.value('range')) if fields.has('range') else None
-    return Request(method, parts[1].decode('ascii'), path, query,
+    return Request(method, target.decode('ascii'), path, query,
                    shown.shown().headers(range=ranged), framing,
                    'close' in fields.options(), used)
 
 
 def response_of(data, method):
-    (line, fields, used) = head_of(data)
+    (line, lines, used) = head_of(data)
+    fields = fields_of(lines)
     match = re.fullmatch(rb'HTTP/1\.([01]) ([1-5][0-9][0-9]) (' + VALUE + b')',
                          line)
     require(match, 'status line')
@@ -306,11 +347,11 @@ def response_of(data, method):
 
 # -------------------------------------------------------------------- bodies
 
-def line_at(data, most):
-    """The first line, without its CR LF."""
-    end = data.find(b'\n')
+def line_at(data, most, status=400):
+    """The first line, without its CR LF; status: of one that is too long."""
+    end = data.find(b'\n', 0, most)
+    require(end >= 0 or len(data) < most, 'length of a line', status)
     require(end >= 0, 'not complete')
-    require(end < most, 'length of a line')
     require(end >= 1 and data[end - 1] == 13, 'a line end')
     return data[:end - 1]
 
@@ -331,14 +372,12 @@ def trailers_of(data):
     """Bytes used by the trailers and the empty line behind them."""
     (lines, used) = ([], 0)
     while True:
-        line = line_at(data[used:], TRAILER_MAX - used)
+        line = line_at(data[used:], TRAILER_MAX - used, 431)
         used += len(line) + 2
         if not line:
             break
         lines.append(line)
-    fields = fields_of(lines)
-    for (name, _) in fields.lines:
-        require(name not in SINGLE | HOPS, 'a field of a trailer')
+    fields_of(lines, trailer=True)
     return used
 
 
@@ -358,6 +397,7 @@ def chunks_of(data):
                 used += trailers_of(data[used:])
                 chunks.append((extension_of(match[2]), b''))
                 return (used, None, chunks)
+            require(size <= CHUNK_MAX, 'size of a chunk', 413)
             require(len(content) == size, 'not complete')
             used += size
             chunks.append((extension_of(match[2]), content))
@@ -374,7 +414,7 @@ def body_of(data, framing):
     if framing[0] == 'chunked':
         return chunks_of(data)
     length = framing[1] if framing[0] == 'length' else len(data)
-    fault = None if len(data) >= length else Refused('not complete')
+    fault = None if len(data) >= length else Refused('not complete', 400)
     return (min(length, len(data)), fault, data[:length])
 
 
@@ -410,4 +450,4 @@ def answer_of(data, method):
         if response.status >= 200:
             (_, fault, body) = body_of(data, response.framing)
             return (response, fault, body)
-    raise Refused('number of interim responses')
+    raise Refused('number of interim responses', 0)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """reference.py, which reads HTTP in another way, agrees with the extension on
-what is good and on all that it says: over tests/vectors, and over what
-hypothesis makes of good messages by breaking them a little."""
+what is good, on all that it says, and on the status that answers what is not:
+over tests/vectors, and over what hypothesis makes of good messages by breaking
+them a little."""
 
 import pytest
 from hypothesis import example, given
@@ -72,7 +73,7 @@ def check_requests(served, data):
         assert len(found) == len(good)
         return
     (error,) = found[len(good):]
-    assert error.status >= 400, fault
+    assert error.status == fault.status, fault
     assert error.headers == {'content-length': '0', 'connection': 'close'}
 
 
@@ -348,6 +349,80 @@ numbers = st.sampled_from(['0', '1', '5', '9', '05', '', '+1', '0x1', '1_0',
 @example(('0', '0', '1'), True, 'content-range: bytes {}-{}/{}')
 def test_numbers(numbers, isresponse, line):
     check_lines(line.format(*numbers).encode(), isresponse)
+
+
+LIMITS = {
+    'head-fits': (204, b'GET / HTTP/1.1\r\na: %s\r\n\r\n' %
+                  (b'b' * (reference.PREAMBLE_MAX - 23))),
+    'head': (431, b'GET / HTTP/1.1\r\na: %s\r\n\r\n' %
+             (b'b' * (reference.PREAMBLE_MAX - 22))),
+    'line': (414, b'GET /%s HTTP/1.1\r\n\r\n' %
+             (b'a' * reference.PREAMBLE_MAX)),
+    'line-end-at-the-limit': (414, b'GET /%s\n' %
+                              (b'a' * (reference.PREAMBLE_MAX - 5))),
+    'bare-lf-at-the-limit': (400, b'GET /%s\n' %
+                             (b'a' * (reference.PREAMBLE_MAX - 6))),
+    'fields-fit': (204, b'GET / HTTP/1.1\r\n%s\r\n' %
+                   (b'a: b\r\n' * reference.HEADER_MAX)),
+    'fields': (431, b'GET / HTTP/1.1\r\n%s\r\n' %
+               (b'a: b\r\n' * (reference.HEADER_MAX + 1))),
+    'name-fits': (204, b'GET / HTTP/1.1\r\n%s: b\r\n\r\n' %
+                  (b'a' * reference.NAME_MAX)),
+    'name': (431, b'GET / HTTP/1.1\r\n%s\x7f\r\n\r\n' %
+             (b'a' * (reference.NAME_MAX + 1))),
+    'method': (501, b'FOO\x20\x20/ HTTP/9.9\r\na\r\n\r\n'),
+    'method-syntax': (400, b'F(O / HTTP/1.1\r\n\r\n'),
+    'version': (505, b'GET / HTTP/1.0 x\r\na\r\n\r\n'),
+    'version-syntax': (400, b'GET / HTTP/10.1\r\n\r\n'),
+    'coding': (501, b'PUT / HTTP/1.1\r\ntransfer-encoding: gzip\r\n'
+               b'content-length: 1\r\n\r\n'),
+    'coding-behind-length': (501, b'PUT / HTTP/1.1\r\ncontent-length: 1\r\n'
+                             b'transfer-encoding: gzip\r\n\r\n'),
+    'two-framings': (400, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n'
+                     b'content-length: 1\r\nexpect: x\r\n\r\n'),
+    'expect': (417, b'GET / HTTP/1.1\r\nexpect: x\r\na\r\n\r\n'),
+    'trailers': (431, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n'
+                 b'0\r\na: %s' % (b'b' * reference.TRAILER_MAX)),
+    'trailer-expect': (400, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n'
+                       b'\r\n0\r\nexpect: x\r\n\r\n'),
+    'trailer-name': (431, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n'
+                     b'\r\n0\r\n%s: b\r\n\r\n' %
+                     (b'a' * (reference.NAME_MAX + 1))),
+    'chunk': (413, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n'
+              b'1000001\r\n'),
+    'chunk-fits': (400, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n'
+                   b'\r\n1000000\r\n'),
+    'chunk-line': (400, b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n'
+                   b'\r\n%s' % (b'0' * reference.CHUNK_LINE_MAX)),
+}
+
+
+@pytest.mark.parametrize('name', LIMITS)
+def test_statuses(served, name):
+    """By rule, by the reference and by the server: the first fault's."""
+    (status, data) = LIMITS[name]
+    (good, _, fault) = reference.requests_of(data)
+    assert (204 if good else fault.status) == status
+    check_requests(served, data)
+
+
+@given(parts=st.tuples(
+    st.sampled_from([b'GET', b'PUT', b'FOO', b'get', b'(', b'', b'GET ']),
+    st.sampled_from([b' / ', b' //a ', b'  ', b' /', b' x ', b' /\t ']),
+    st.sampled_from([b'HTTP/1.1', b'HTTP/1.0', b'HTTP/2.0', b'HTTP/11', b'',
+                     b'HTTP/1.1 ', b'HTTP/2.0 x', b'http/1.1'])),
+    lines=st.lists(st.sampled_from(
+        [b'a: b', b'a b', b' a: b', b'n' * 65 + b': b', b'n' * 65, b'a: \x7f',
+         b'expect: x', b'expect: 100-continue', b'transfer-encoding: gzip',
+         b'transfer-encoding:', b'transfer-encoding: chunked',
+         b'content-length: 1', b'content-length: x', b'content-length: 0',
+         b'host: a/b', b'range: bytes=0-4', b'content-range: x',
+         b'content-range: bytes 0-4/9', b'date:', b'']), max_size=5),
+    chunks=st.sampled_from([b'', b'x', b'5\r\nhello\r\n0\r\n\r\n']))
+def test_first_faults(served, parts, lines, chunks):
+    """Heads with several faults are answered by the first of them."""
+    check_requests(served, b'\r\n'.join([b''.join(parts), *lines]) +
+                   b'\r\n\r\n' + chunks)
 
 
 @given(head=st.binary(max_size=60))
