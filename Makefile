@@ -18,6 +18,7 @@ TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang libclang-rt-dev gcc-multilib \
     g++-multilib musl-tools pkg-config python3-pytest python3-hypothesis \
     python3-setuptools python3-wheel python3-flask wget nginx-light
 BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
+VALGRIND_PACKAGES = $(TEST_PACKAGES) valgrind
 FUZZ_PACKAGES = $(DEMO_PACKAGES) clang libclang-rt-dev
 AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
@@ -31,8 +32,9 @@ SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
 .PHONY: all help extension demo test tls fuzz fuzz-afl bench cost size install \
-    uninstall clean format lint demo-packages test-packages bench-packages \
-    lint-packages format-packages fuzz-packages afl-packages
+    stack valgrind leaks uninstall clean format lint demo-packages test-packages bench-packages \
+    lint-packages format-packages fuzz-packages afl-packages \
+    valgrind-packages
 
 all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
 
@@ -60,6 +62,12 @@ fuzz: fuzz-packages ## all harnesses with libFuzzer, FUZZ_SECONDS=60 in all; see
 fuzz-afl: afl-packages ## the same with AFL++
 	@$(PYTHON) fuzz/run.py --afl
 
+valgrind: valgrind-packages extension ## C and Python tests under memcheck; takes hours
+	@CC='$(CC)' $(PYTHON) tests/valgrind.py
+
+leaks: test-packages extension ## Python tests a hundred times and more: what grows; half an hour and more
+	@PYTHONPATH=py $(PYTHON) tests/leaks.py
+
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
 	$(PYTHON) tests/bench/bench.py build
 
@@ -68,6 +76,9 @@ cost: bench-packages extension ## instructions that a Python server spends on a 
 
 size: bench-packages | build ## of the source, of a program that only parses, of the structs
 	@CC='$(CC)' $(PYTHON) tests/bench/size.py build
+
+stack: demo-packages ## that layers 1 to 6 need, by function, and the deepest call
+	@$(PYTHON) tests/stack.py build/stack
 
 build/%: doc/examples/%.c degu.h degu_tls.h | build
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
@@ -111,9 +122,10 @@ demo-packages: PACKAGES = $(DEMO_PACKAGES)
 test-packages: PACKAGES = $(TEST_PACKAGES)
 bench-packages: PACKAGES = $(BENCH_PACKAGES)
 fuzz-packages: PACKAGES = $(FUZZ_PACKAGES)
+valgrind-packages: PACKAGES = $(VALGRIND_PACKAGES)
 afl-packages: PACKAGES = $(AFL_PACKAGES)
 lint-packages: PACKAGES = $(LINT_PACKAGES)
 format-packages: PACKAGES = $(FORMAT_PACKAGES)
 demo-packages test-packages bench-packages lint-packages format-packages \
-fuzz-packages afl-packages:
+fuzz-packages afl-packages valgrind-packages:
 	@sh tests/packages.sh $(PACKAGES)
