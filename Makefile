@@ -19,6 +19,8 @@ TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang libclang-rt-dev gcc-multilib \
     python3-setuptools python3-wheel python3-flask wget nginx-light
 BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
 VALGRIND_PACKAGES = $(TEST_PACKAGES) valgrind
+# `make leaks PYTHON=/usr/bin/python3-dbg` counts references as well.
+LEAKS_PACKAGES = $(TEST_PACKAGES) python3-dbg
 FUZZ_PACKAGES = $(DEMO_PACKAGES) clang libclang-rt-dev
 AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
@@ -34,7 +36,7 @@ VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 .PHONY: all help extension demo test tls fuzz fuzz-afl bench cost size install \
     stack valgrind leaks uninstall clean format lint demo-packages test-packages bench-packages \
     lint-packages format-packages fuzz-packages afl-packages \
-    valgrind-packages
+    valgrind-packages leaks-packages
 
 all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
 
@@ -65,7 +67,7 @@ fuzz-afl: afl-packages ## the same with AFL++
 valgrind: valgrind-packages extension ## C and Python tests under memcheck; takes hours
 	@CC='$(CC)' $(PYTHON) tests/valgrind.py
 
-leaks: test-packages extension ## Python tests a hundred times and more: what grows; half an hour and more
+leaks: leaks-packages extension ## Python tests a hundred times and more: what grows; half an hour and more
 	@PYTHONPATH=py $(PYTHON) tests/leaks.py
 
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
@@ -122,10 +124,12 @@ demo-packages: PACKAGES = $(DEMO_PACKAGES)
 test-packages: PACKAGES = $(TEST_PACKAGES)
 bench-packages: PACKAGES = $(BENCH_PACKAGES)
 fuzz-packages: PACKAGES = $(FUZZ_PACKAGES)
+leaks-packages: PACKAGES = $(LEAKS_PACKAGES)
 valgrind-packages: PACKAGES = $(VALGRIND_PACKAGES)
 afl-packages: PACKAGES = $(AFL_PACKAGES)
 lint-packages: PACKAGES = $(LINT_PACKAGES)
 format-packages: PACKAGES = $(FORMAT_PACKAGES)
 demo-packages test-packages bench-packages lint-packages format-packages \
-fuzz-packages afl-packages valgrind-packages:
+fuzz-packages afl-packages valgrind-packages \
+leaks-packages:
 	@sh tests/packages.sh $(PACKAGES)
