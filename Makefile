@@ -18,7 +18,11 @@ TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang libclang-rt-dev gcc-multilib \
     g++-multilib musl-tools pkg-config python3-pytest python3-hypothesis \
     python3-setuptools python3-wheel python3-flask wget nginx-light
 BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
+VALGRIND_PACKAGES = $(TEST_PACKAGES) valgrind
+# `make leaks PYTHON=/usr/bin/python3-dbg` counts references as well.
+LEAKS_PACKAGES = $(TEST_PACKAGES) python3-dbg
 FUZZ_PACKAGES = $(DEMO_PACKAGES) clang libclang-rt-dev
+PROVE_PACKAGES = gcc libc6-dev python3
 AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
 COVERAGE_PACKAGES = $(FUZZ_PACKAGES) llvm
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
@@ -31,9 +35,11 @@ SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo
     tests/bench/*.[ch] tests/c/*.[ch] fuzz/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test tls fuzz fuzz-afl coverage bench cost size install \
-    uninstall clean format lint demo-packages test-packages bench-packages \
-    lint-packages format-packages fuzz-packages afl-packages coverage-packages
+.PHONY: all help extension demo test tls prove fuzz fuzz-afl coverage stack \
+    valgrind leaks bench cost size install uninstall clean format lint \
+    demo-packages test-packages prove-packages fuzz-packages afl-packages \
+    coverage-packages valgrind-packages leaks-packages bench-packages \
+    lint-packages format-packages
 
 all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
 
@@ -49,11 +55,14 @@ extension:
 demo: demo-packages extension $(DEMO) ## servers and clients of both languages and curl, shown
 	$(PYTHON) tests/demo/demo.py build
 
-test: test-packages ## everything that can be wrong, in about ten minutes
+test: test-packages prove-packages ## everything that can be wrong, in about ten minutes
 	@CC='$(CC)' $(PYTHON) tests/run.py
 
 tls: test-packages extension ## what goes wrong under TLS, played against both languages, as a table
 	@CC='$(CC)' $(PYTHON) tests/tls/matrix.py
+
+prove: prove-packages ## what no input can do to layers 2 to 6, by model checking
+	@$(PYTHON) tests/proofs/prove.py
 
 fuzz: fuzz-packages ## all harnesses with libFuzzer, FUZZ_SECONDS=60 in all; see fuzz/README.md
 	@$(PYTHON) fuzz/run.py
@@ -64,6 +73,12 @@ fuzz-afl: afl-packages ## the same with AFL++
 coverage: coverage-packages ## lines and branches that the C tests and the fuzz inputs run
 	@$(PYTHON) tests/coverage.py
 
+valgrind: valgrind-packages extension ## C and Python tests under memcheck; takes hours
+	@CC='$(CC)' $(PYTHON) tests/valgrind.py
+
+leaks: leaks-packages extension ## Python tests a hundred times and more: what grows; half an hour and more
+	@PYTHONPATH=py $(PYTHON) tests/leaks.py
+
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
 	$(PYTHON) tests/bench/bench.py build
 
@@ -72,6 +87,9 @@ cost: bench-packages extension ## instructions that a Python server spends on a 
 
 size: bench-packages | build ## of the source, of a program that only parses, of the structs
 	@CC='$(CC)' $(PYTHON) tests/bench/size.py build
+
+stack: demo-packages ## that layers 1 to 6 need, by function, and the deepest call
+	@$(PYTHON) tests/stack.py build/stack
 
 build/%: doc/examples/%.c degu.h degu_tls.h | build
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
@@ -115,10 +133,17 @@ demo-packages: PACKAGES = $(DEMO_PACKAGES)
 test-packages: PACKAGES = $(TEST_PACKAGES)
 bench-packages: PACKAGES = $(BENCH_PACKAGES)
 fuzz-packages: PACKAGES = $(FUZZ_PACKAGES)
+leaks-packages: PACKAGES = $(LEAKS_PACKAGES)
+valgrind-packages: PACKAGES = $(VALGRIND_PACKAGES)
 afl-packages: PACKAGES = $(AFL_PACKAGES)
 coverage-packages: PACKAGES = $(COVERAGE_PACKAGES)
 lint-packages: PACKAGES = $(LINT_PACKAGES)
 format-packages: PACKAGES = $(FORMAT_PACKAGES)
 demo-packages test-packages bench-packages lint-packages format-packages \
-fuzz-packages afl-packages coverage-packages:
+fuzz-packages afl-packages coverage-packages valgrind-packages leaks-packages:
 	@sh tests/packages.sh $(PACKAGES)
+
+# The model checker is a package of Debian 13, and can be had on 12.
+prove-packages:
+	@sh tests/packages.sh $(PROVE_PACKAGES)
+	@sh tests/proofs/get_cbmc.sh

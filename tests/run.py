@@ -33,6 +33,8 @@ CFLAGS = shlex.split(os.environ.get('CFLAGS', '-O2'))
 LIMIT = 1200  # seconds for one program
 SANITIZE = ['-O1', '-g', '-fsanitize=address,undefined',
             '-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
+MEMORY = ['-O1', '-g', '-fsanitize=memory', '-fsanitize-memory-track-origins=1',
+          '-fno-omit-frame-pointer']  # clang's alone
 REPLAY = ['-O0', '-g', *SANITIZE[2:]]  # compiles faster, and runs for a second
 C_TESTS = ('test_vectors', 'test_table', 'test_format', 'test_exchange',
            'test_server', 'test_tls')
@@ -182,16 +184,16 @@ def c_arguments(test):
     return [certificates()] if test == 'test_tls' else []
 
 
-def c_stage(variants, prefix=()):
+def c_stage(variants, prefix=(), compiler=CC):
     """variants: (name, tests, flags)"""
     jobs = []
     for (name, tests, flags) in variants:
         for test in tests:
             target = os.path.join(BUILD, name, test)
-            jobs.append((target, CC + ['-Wall', '-Wextra', '-g', *flags,
-                                       '-I' + ROOT, '-pthread',
-                                       '{}/c/{}.c'.format(HERE, test),
-                                       *LIBRARIES.get(test, [])]))
+            jobs.append((target, compiler + ['-Wall', '-Wextra', '-g', *flags,
+                                             '-I' + ROOT, '-pthread',
+                                             '{}/c/{}.c'.format(HERE, test),
+                                             *LIBRARIES.get(test, [])]))
     compile_all(jobs)
     for (target, _) in jobs:
         arguments = c_arguments(os.path.basename(target))
@@ -222,6 +224,9 @@ def stage_c_variants():
     c_stage(variants)
     c_stage([('tsan', ['test_server', 'test_tls'],
               ['-O1', '-g', '-fsanitize=thread'])], still())
+    # Layers 1 to 6, which call nothing that it would have to know.
+    c_stage([('msan', ['test_vectors', 'test_table', 'test_format',
+                       'test_exchange'], MEMORY)], still(), ['clang'])
 
 
 def fuzz_variants():
@@ -229,6 +234,7 @@ def fuzz_variants():
     found = {'gcc': CC + REPLAY, 'clang': ['clang', *REPLAY],
              '32-bit': CC + ['-m32', *REPLAY],
              'c++': ['g++', '-x', 'c++', *REPLAY],
+             'msan': ['clang', *MEMORY],
              'no-simd': CC + ['-O2', '-DDEGU_NO_SIMD'],
              'limits': CC + ['-DFUZZ_DEFAULT_LIMITS', *REPLAY]}
     if cpu_has('avx2'):
@@ -295,6 +301,8 @@ def oss_fuzz():
 
 def stage_compile():
     run('compile.sh', ['sh', HERE + '/c/compile.sh'])
+    run('stack.py', [sys.executable, HERE + '/stack.py', BUILD + '/stack'],
+        shown=('deepest',))
 
 
 CONSUMER = '''\

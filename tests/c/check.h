@@ -9,6 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#define CHECK_POISON(ptr, len) __msan_allocated_memory(ptr, len)
+#endif
+#endif
+#ifndef CHECK_POISON
+#define CHECK_POISON(ptr, len) ((void)0)
+#endif
+
 static unsigned long check_passed;
 static unsigned long check_failed;
 static unsigned long check_shown;
@@ -25,6 +35,14 @@ static inline void check_start(const char *about)
 {
     check_about = about;
     check_about_shown = 0;
+}
+
+/* Memory for results, as if nobody had ever written to it: what is left so is
+   seen in its value, and by MemorySanitizer when it is looked at. */
+static inline void check_unset(void *ptr, size_t len)
+{
+    memset(ptr, 0x55, len);
+    CHECK_POISON(ptr, len);
 }
 
 static int check_note(bool good, const char *file, int line)

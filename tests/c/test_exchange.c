@@ -26,7 +26,7 @@ static void start(degu_role role, const char *in)
 {
     wire_init(&w, in, strlen(in), out, sizeof out);
     w.gated = role == DEGU_CLIENT;
-    memset(&conn, 0x55, sizeof conn);
+    check_unset(&conn, sizeof conn);
     degu_conn_init(&conn, role, wire_io(&w),
                    page_last(receive, DEGU_RECV_BUFFER), DEGU_RECV_BUFFER,
                    sends, sizeof sends);

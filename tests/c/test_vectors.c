@@ -147,7 +147,7 @@ static void round_trip_request(const degu_request *r)
     if (!CHECK_OK(degu_format_request(&dst, r->method, r->target, headers,
                                       count, frame)))
         return;
-    memset(&again, 0x55, sizeof again);
+    check_unset(&again, sizeof again);
     if (!CHECK_OK(vec_parse_request(page_put(page, dst.ptr, dst.len), dst.len,
                                     &again, &used)))
         return;
@@ -179,7 +179,7 @@ static void round_trip_response(const degu_response *r, degu_method asked)
     if (!CHECK_OK(degu_format_response(&dst, asked, r->status, r->reason,
                                        headers, count, frame)))
         return;
-    memset(&again, 0x55, sizeof again);
+    check_unset(&again, sizeof again);
     if (!CHECK_OK(vec_parse_response(page_put(page, dst.ptr, dst.len),
                                      dst.len, asked, &again, &used)))
         return;
@@ -198,7 +198,7 @@ static void round_trip_response(const degu_response *r, degu_method asked)
 
 static void conn_over(degu_conn *conn, degu_role role, wire *w)
 {
-    memset(conn, 0x55, sizeof *conn);
+    check_unset(conn, sizeof *conn);
     degu_conn_init(conn, role, wire_io(w), page_last(receive, DEGU_RECV_BUFFER),
                    DEGU_RECV_BUFFER, sends, sizeof sends);
 }
@@ -240,7 +240,7 @@ static void read_request(const vec_case *c, size_t cut, size_t step)
     w.cut = cut;
     w.step = step;
     conn_over(&conn, DEGU_SERVER, &w);
-    memset(&r, 0x55, sizeof r);
+    check_unset(&r, sizeof r);
     err = degu_read_request(&conn, &r);
     if (is_cut(c, err))
         return;
@@ -265,7 +265,7 @@ static void read_response(const vec_case *c, size_t cut, size_t step)
     w.cut = cut;
     w.step = step;
     conn_over(&conn, DEGU_CLIENT, &w);
-    memset(&r, 0x55, sizeof r);
+    check_unset(&r, sizeof r);
     CHECK_OK(degu_send_request(&conn, vec_asked(c), degu_string("/"), NULL, 0,
                                degu_no_body()));
     err = degu_read_response(&conn, &r);
@@ -293,7 +293,7 @@ static void run_request(const vec_case *c)
     degu_request r;
     degu_err err;
     size_t used;
-    memset(&r, 0x55, sizeof r);
+    check_unset(&r, sizeof r);
     err = vec_parse_request(in, c->in_len, &r, &used);
     says_request(c, err, &r, used, "whole", 0);
     if (err == DEGU_OK) {
@@ -317,7 +317,7 @@ static void run_response(const vec_case *c)
     degu_response r;
     degu_err err;
     size_t used;
-    memset(&r, 0x55, sizeof r);
+    check_unset(&r, sizeof r);
     err = vec_parse_response(in, c->in_len, asked, &r, &used);
     says_response(c, err, &r, used, "whole", 0);
     if (err == DEGU_OK) {
@@ -344,7 +344,7 @@ static void run_fields(const vec_case *c)
     size_t error_at = SIZE_MAX, count;
     degu_err err;
     const char *bad;
-    memset(&fields, 0x55, sizeof fields);
+    check_unset(&fields, sizeof fields);
     err = degu_parse_fields(in, c->in_len, trailer, &fields, &error_at);
     bad = vec_verdict(c, err, error_at);
     says(bad, err, error_at, "whole", 0);
@@ -406,7 +406,7 @@ static void run_chunk_line(const vec_case *c)
     degu_chunk chunk, again;
     size_t count, i;
     degu_err err;
-    memset(&chunk, 0x55, sizeof chunk);
+    check_unset(&chunk, sizeof chunk);
     err = degu_parse_chunk_line(in.ptr, in.len, &chunk);
     says(vec_differs_chunk_line(c, in), err, chunk.error_at, "whole", 0);
     if (err != DEGU_OK)
@@ -586,7 +586,7 @@ static void tell_trailers(story *s, degu_conn *conn)
 {
     degu_fields fields;
     size_t i;
-    memset(&fields, 0x55, sizeof fields);
+    check_unset(&fields, sizeof fields);
     CHECK_OK(degu_read_trailers(conn, &fields));
     if (fields.count > 8) {
         tell(s, "trailers");
@@ -625,7 +625,7 @@ static degu_err tell_chunks(story *s, degu_conn *conn)
     size_t len;
     for (;;) {
         degu_err err;
-        memset(&chunk, 0x55, sizeof chunk);
+        check_unset(&chunk, sizeof chunk);
         err = degu_read_chunk(conn, &chunk);
         if (err != DEGU_OK)
             return err;

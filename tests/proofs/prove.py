@@ -26,8 +26,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIMIT = 300  # seconds for one proof
 MEMORY = 6 << 30
-HOW = ('CBMC 6 is in the package cbmc of Debian 13 and later; '
-       'python3 tests/proofs/install.py puts that on a Debian 12 as well')
+HOW = ('They belong to CBMC 6 (cprover.diffblue.com); on Debian '
+       'tests/proofs/get_cbmc.sh gets it.')
 TOOLS = ('goto-cc', 'goto-instrument', 'cbmc')
 CHECKS = ['--pointer-overflow-check', '--unsigned-overflow-check',
           '--conversion-check', '--unwinding-assertions']

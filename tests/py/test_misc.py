@@ -343,7 +343,7 @@ def test_request_logger_checks_its_app(wrong):
 def test_request_logger_of_a_bad_app(answer):
     def app(request):
         if isinstance(answer, Exception):
-            raise answer
+            raise answer.with_traceback(None)
         return answer
 
     with Running(RequestLogger(app)) as running:

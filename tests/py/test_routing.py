@@ -44,7 +44,8 @@ class Guard:
         self.log.append((self.name, type(session).__name__,
                          type(sock).__name__))
         if isinstance(self.answer, BaseException):
-            raise self.answer
+            # A new one: one that is raised often keeps all its tracebacks.
+            raise type(self.answer)(*self.answer.args)
         return self.answer
 
     def __call__(self, session, request, api):
