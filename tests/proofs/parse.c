@@ -179,8 +179,6 @@ PROOF(degu_priv_is_ipv4)
 {
     degu_str text = any_text(ANY);
     bool is = degu_priv_is_ipv4(text);
-    if (is)
-        proved(text.len >= 7 && text.len <= 15);
     reached(is && text.len == 15);
     reached(!is && text.len > 1000);
 }
@@ -191,9 +189,7 @@ PROOF(degu_priv_is_ipv6)
 {
     degu_str text = any_text(ANY);
     bool is = degu_priv_is_ipv6(text);
-    if (is)
-        proved(text.len >= 2);
-    reached(is);
+    reached(is && text.len == 39);
     reached(!is && text.len > 1000);
 }
 
@@ -257,6 +253,13 @@ bool sum_degu_priv_says_close(degu_str text)
 }
 
 /* ---- Fields ---- */
+
+static degu_str any_view_of(degu_str whole)
+{
+    size_t at = up_to(whole.len);
+    return nondet_bool() ? degu_bytes(NULL, 0)
+                         : degu_bytes(whole.ptr + at, up_to(whole.len - at));
+}
 
 /* Any field of a head of len bytes. */
 static bool is_field(const degu_field *f, size_t len)
@@ -412,4 +415,478 @@ PROOF(degu_priv_note_field)
     reached(err == DEGU_E_LENGTH_AND_CODING);
     reached(err == DEGU_E_EXPECT);
     reached(err == DEGU_E_CODING);
+}
+
+/* What degu_priv_note_field() does to a head; it keeps its base, fields,
+   lines and seen. */
+degu_err sum_degu_priv_note_field(degu_priv_head *h, unsigned id,
+                                  degu_str value, size_t at)
+{
+    degu_priv_head after = any_head(value.ptr, value.len, NULL);
+    bool in_value = nondet_bool();
+    (void)id;
+    proved(__CPROVER_r_ok(value.ptr, value.len));
+    h->close = after.close;
+    h->length = up_to(DEGU_LENGTH_MAX);
+    if (in_value) {
+        h->host = h->range = h->content_range = value;
+        h->framing_at = h->range_at = h->content_range_at = at;
+    }
+    return any_error();
+}
+
+/* In front of the line that is taken up to HEADER_MAX - 1 fields have been. */
+BOUND("any line in any head")
+SUMMED(degu_priv_take_name, degu_priv_take_value, degu_priv_note_field)
+PROOF(degu_priv_take_field)
+{
+    size_t len = up_to(DEGU_PREAMBLE_MAX), start = up_to(len), i = start;
+    char *head = any_bytes(len);
+    degu_fields fields;
+    degu_priv_head h =
+        any_head(head, len, nondet_bool() ? NULL : &fields);
+    size_t lines = h.lines, count = fields.count;
+    degu_err err;
+    given(start < len);
+    watch(degu_bytes(head, len));
+    err = degu_priv_take_field(&h, head, len, &i);
+    proved(is_only_folded());
+    proved(start <= i && i <= len);
+    proved(h.lines <= DEGU_HEADER_MAX && h.lines <= lines + 1);
+    if (h.fields) {
+        proved(fields.count <= h.lines);
+        proved(fields.count == count || fields.count == count + 1);
+        if (fields.count > count)
+            proved(is_field(&fields.at[count], i));
+    }
+    if (!err)
+        proved(i >= start + 4);
+    reached(!err && h.fields && fields.count == DEGU_HEADER_MAX);
+    reached(!err && h.fields && fields.count == count);
+    reached(!err && !h.fields);
+    reached(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_E_REPEATED);
+}
+
+degu_err sum_degu_priv_take_field(degu_priv_head *h, char *head, size_t len,
+                                  size_t *i)
+{
+    size_t start = *i;
+    degu_priv_head after = any_head(head, len, NULL);
+    degu_err err = any_error();
+    proved(start < len && h->base == head && __CPROVER_rw_ok(head, len));
+    __CPROVER_havoc_slice(head, len);
+    given(is_only_folded());
+    *i = nondet_size();
+    given(start <= *i && *i <= len && (err || *i - start >= 4));
+    after.base = head;
+    after.fields = h->fields;
+    after.lines = h->lines + (nondet_bool() ? 1 : 0);
+    given(after.lines <= DEGU_HEADER_MAX && (err || after.lines > h->lines));
+    given(is_head(&after, degu_bytes(head, len)));
+    *h = after;
+    if (h->fields && h->fields->count < h->lines && nondet_bool()) {
+        degu_field f;
+        given(is_field(&f, *i));
+        h->fields->at[h->fields->count++] = f;
+    }
+    return err;
+}
+
+/* What is hidden goes, and the others move up in their order. */
+static void any_fields(degu_fields *fields, size_t len)
+{
+    size_t k;
+    fields->count = up_to(DEGU_HEADER_MAX);
+    for (k = 0; k < DEGU_HEADER_MAX; k++)
+        given(k >= fields->count || is_field(&fields->at[k], len));
+}
+
+BOUND("any fields of any head, up to 3 of them")
+SUMMED(degu_priv_next_word)
+PROOF(degu_priv_hide_hops)
+{
+    size_t len = up_to(DEGU_PREAMBLE_MAX), count;
+    degu_fields fields;
+    fields.base = any_bytes(len);
+    any_fields(&fields, len);
+    count = fields.count;
+    degu_priv_hide_hops(&fields);
+    proved(fields.count <= count);
+    prove_fields(&fields, len);
+    reached(count == 3 && fields.count == 3);
+    reached(count == 3 && fields.count == 1);
+}
+
+/* As the proof above, of fields that have no byte to spare. */
+void sum_degu_priv_hide_hops(degu_fields *fields)
+{
+    size_t k, kept = 0;
+    proved(fields->count <= DEGU_HEADER_MAX);
+    for (k = 0; k < fields->count; k++)
+        if (nondet_bool())
+            fields->at[kept++] = fields->at[k];
+    fields->count = kept;
+}
+
+BOUND("any lines, up to 3 of them")
+SUMMED(degu_priv_take_field, degu_priv_hide_hops)
+PROOF(degu_parse_fields)
+{
+    size_t len = up_to(ANY), at;
+    char *lines = any_bytes(len);
+    degu_fields fields;
+    bool trailer = nondet_bool();
+    degu_err err;
+    watch(degu_bytes(lines, len));
+    err = degu_parse_fields(lines, len, trailer,
+                            nondet_bool() ? NULL : &fields, &at);
+    proved(at <= len);
+    proved(err || at == 0);
+    proved(is_only_folded());
+    reached(!err && len > 1000);
+    reached(err == DEGU_E_TRAILER);
+    reached(err == DEGU_E_TRAILER_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
+}
+
+BOUND("any head, up to 3 fields")
+SUMMED(degu_priv_take_field, degu_priv_hide_hops)
+PROOF(degu_priv_take_fields)
+{
+    size_t len = up_to(DEGU_PREAMBLE_MAX), start = up_to(len), i = start;
+    char *head = any_bytes(len);
+    degu_fields fields;
+    degu_priv_head h;
+    degu_err err;
+    watch(degu_bytes(head, len));
+    degu_priv_head_init(&h, head, &fields);
+    err = degu_priv_take_fields(&h, head, len, &i);
+    proved(start <= i && i <= len);
+    proved(fields.base == head);
+    prove_fields(&fields, len);
+    if (!err)
+        proved(i + 2 == len && is_head(&h, degu_bytes(head, len)));
+    proved(is_only_folded());
+    reached(!err && fields.count == 3);
+    reached(err == DEGU_E_TRUNCATED);
+    reached(err == DEGU_E_ARGUMENT);
+}
+
+degu_err sum_degu_priv_take_fields(degu_priv_head *h, char *head, size_t len,
+                                   size_t *i)
+{
+    size_t start = *i;
+    degu_err err = any_error();
+    degu_priv_head after = any_head(head, len, NULL);
+    proved(start <= len && h->base == head && __CPROVER_rw_ok(head, len));
+    __CPROVER_havoc_slice(head, len);
+    given(is_only_folded());
+    *i = nondet_size();
+    given(start <= *i && *i <= len && (err || *i + 2 == len));
+    given(is_head(&after, degu_bytes(head, len)));
+    after.fields = h->fields;
+    *h = after;
+    any_fields(h->fields, len);
+    return err;
+}
+
+BOUND("any fields")
+PROOF(degu_field_at)
+{
+    size_t len = up_to(DEGU_PREAMBLE_MAX), i = nondet_size();
+    degu_fields fields;
+    degu_header h;
+    fields.base = any_bytes(len);
+    any_fields(&fields, len);
+    h = degu_field_at(&fields, i);
+    if (i < fields.count)
+        proved(is_inside(h.name, degu_bytes(fields.base, len)) &&
+               is_inside(h.value, degu_bytes(fields.base, len)));
+    else
+        proved(is_absent(h.name) && is_absent(h.value));
+    reached(i == 2 && h.value.len > 1000);
+}
+
+BOUND("any fields, up to 3 of them; any name")
+PROOF(degu_find)
+{
+    size_t len = up_to(DEGU_PREAMBLE_MAX), n = up_to(DEGU_PREAMBLE_MAX);
+    char *name = any_bytes(n + 1);
+    degu_fields fields;
+    degu_str value;
+    name[n] = 0;
+    fields.base = any_bytes(len);
+    any_fields(&fields, len);
+    value = degu_find(&fields, name);
+    proved(is_absent(value) ||
+           is_inside(value, degu_bytes(fields.base, len)));
+    reached(value.len > 1000);
+    reached(is_absent(value) && fields.count == 3);
+}
+
+/* ---- Heads ---- */
+
+BOUND("any text")
+SUMMED(degu_priv_parse_part, degu_priv_take_query)
+PROOF(degu_priv_take_target)
+{
+    degu_str text = any_text(ANY), path, query;
+    size_t i;
+    degu_err err =
+        degu_priv_take_target(text.ptr, text.len, &path, &query, &i);
+    proved(i <= text.len && is_inside(path, text));
+    proved(is_absent(query) || is_inside(query, text));
+    if (!err)
+        proved(i >= 1 && path.len >= 1 && path.len <= i);
+    reached(!err && query.len > 1000);
+    reached(err && i > 1000);
+}
+
+degu_err sum_degu_priv_take_target(const char *ptr, size_t len,
+                                   degu_str *path, degu_str *query, size_t *i)
+{
+    degu_err err = any_error();
+    size_t at = up_to(len);
+    proved(__CPROVER_r_ok(ptr, len));
+    *i = up_to(len);
+    *path = degu_bytes(ptr, up_to(*i));
+    *query = nondet_bool() ? degu_bytes(NULL, 0)
+                           : degu_bytes(ptr + at, up_to(len - at));
+    given(err || path->len >= 1);
+    return err;
+}
+
+static bool is_view(degu_str view, degu_str whole)
+{
+    return is_absent(view) || is_inside(view, whole);
+}
+
+BOUND("any head")
+SUMMED(degu_priv_take_target)
+PROOF(degu_priv_take_request_line)
+{
+    degu_str head = any_text(DEGU_PREAMBLE_MAX);
+    static degu_request r;
+    size_t i = 0;
+    degu_err err;
+    degu_priv_reset_request(&r);
+    err = degu_priv_take_request_line(head.ptr, head.len, &r, &i);
+    proved(i <= head.len);
+    proved(is_view(r.target, head) && is_view(r.path, head) &&
+           is_view(r.query, head));
+    proved(degu_method_name(r.method).ptr != NULL);
+    if (!err)
+        proved(r.path.len >= 1 && r.target.len >= r.path.len && i >= 16);
+    reached(!err && r.target.len > 1000 && r.method == DEGU_OPTIONS);
+    reached(err == DEGU_E_VERSION);
+    reached(err == DEGU_E_METHOD);
+}
+
+degu_err sum_degu_priv_take_request_line(const char *head, size_t len,
+                                         degu_request *r, size_t *i)
+{
+    degu_err err = any_error();
+    proved(__CPROVER_r_ok(head, len) && *i == 0);
+    *i = up_to(len);
+    r->method = (degu_method)(1 << (nondet_unsigned() % 7));
+    r->target = any_view_of(degu_bytes(head, len));
+    r->path = any_view_of(degu_bytes(head, len));
+    r->query = any_view_of(degu_bytes(head, len));
+    given(err || (r->path.len >= 1 && r->target.len >= r->path.len));
+    return err;
+}
+
+static bool is_framing(degu_framing framing, uint64_t length)
+{
+    return framing == DEGU_LENGTH ? length >= 1 && length <= DEGU_LENGTH_MAX
+                                  : framing <= DEGU_UNTIL_CLOSE;
+}
+
+BOUND("any head, up to 3 fields")
+SUMMED(degu_priv_take_request_line, degu_priv_take_fields)
+PROOF(degu_parse_request)
+{
+    degu_str head = any_text(ANY);
+    static degu_request r;
+    degu_err err;
+    watch(head);
+    err = degu_parse_request((char *)head.ptr, head.len, &r);
+    proved(r.error_at <= head.len);
+    proved(err || r.error_at == 0);
+    proved(is_view(r.target, head) && is_view(r.path, head) &&
+           is_view(r.query, head) && is_view(r.host, head));
+    proved(r.fields.base == head.ptr);
+    prove_fields(&r.fields, head.len);
+    proved(is_only_folded());
+    if (!err) {
+        proved(is_framing(r.framing, r.content_length));
+        proved(r.framing != DEGU_UNTIL_CLOSE);
+        proved(!r.framing || (r.method & (DEGU_PUT | DEGU_POST | DEGU_PATCH)));
+        proved(!r.has_range || r.range.start < r.range.stop);
+        proved(!r.has_range || !r.framing);
+    }
+    reached(!err && r.framing == DEGU_LENGTH && r.fields.count == 3);
+    reached(!err && r.has_range);
+    reached(err == DEGU_E_TARGET_SIZE);
+    reached(err == DEGU_E_BODY_METHOD);
+    reached(err == DEGU_E_EMPTY_LINE);
+}
+
+BOUND("any head")
+PROOF(degu_priv_take_status_line)
+{
+    degu_str head = any_text(DEGU_PREAMBLE_MAX);
+    static degu_response r;
+    size_t i = 0;
+    degu_err err;
+    degu_priv_reset_response(&r);
+    err = degu_priv_take_status_line(head.ptr, head.len, &r, &i);
+    proved(i <= head.len);
+    proved(is_view(r.reason, head));
+    if (!err)
+        proved(i >= 15);
+    reached(!err && r.reason.len > 1000);
+    reached(err == DEGU_E_STATUS);
+    reached(err == DEGU_E_REASON);
+}
+
+/* The status is the bytes 9 to 11. */
+BOUND("heads of up to 18 bytes")
+UNWOUND
+PROOF(degu_priv_take_status_line__status)
+{
+    degu_str head = any_text(18);
+    static degu_response r;
+    size_t i = 0;
+    degu_err err = degu_priv_take_status_line(head.ptr, head.len, &r, &i);
+    if (!err)
+        proved(r.status >= 100 && r.status <= 599);
+    reached(!err && r.status == 100);
+    reached(!err && r.status == 599);
+}
+
+degu_err sum_degu_priv_take_status_line(const char *head, size_t len,
+                                        degu_response *r, size_t *i)
+{
+    degu_err err = any_error();
+    proved(__CPROVER_r_ok(head, len) && *i == 0);
+    *i = up_to(len);
+    given(err || *i >= 15);
+    r->status = nondet_int();
+    given(r->status >= 0 && r->status <= 599 && (err || r->status >= 100));
+    r->reason = any_view_of(degu_bytes(head, len));
+    r->close = nondet_bool();
+    return err;
+}
+
+BOUND("any head, up to 3 fields; any method")
+SUMMED(degu_priv_take_status_line, degu_priv_take_fields)
+PROOF(degu_parse_response)
+{
+    degu_str head = any_text(ANY);
+    static degu_response r;
+    degu_method asked = (degu_method)(1 << (nondet_unsigned() % 7));
+    degu_err err;
+    watch(head);
+    err = degu_parse_response((char *)head.ptr, head.len, asked, &r);
+    proved(r.error_at <= head.len);
+    proved(err || r.error_at == 0);
+    proved(is_view(r.reason, head));
+    proved(r.fields.base == head.ptr);
+    prove_fields(&r.fields, head.len);
+    proved(is_only_folded());
+    if (!err) {
+        proved(r.status >= 100 && r.status <= 599);
+        proved(is_framing(r.framing, r.content_length));
+        if (asked == DEGU_HEAD || r.status < 200 || r.status == 204 ||
+            r.status == 304)
+            proved(r.framing == DEGU_NO_BODY);
+        proved(!r.has_content_range ||
+               r.content_range.stop <= r.content_range.total);
+    }
+    reached(!err && r.framing == DEGU_UNTIL_CLOSE);
+    reached(!err && r.framing == DEGU_LENGTH && r.fields.count == 3);
+    reached(err == DEGU_E_INTERIM);
+    reached(err == DEGU_E_CODING);
+}
+
+/* ---- Chunk lines ---- */
+
+BOUND("any line")
+PROOF(degu_priv_take_extension)
+{
+    degu_str text = any_text(ANY);
+    size_t start = up_to(text.len), i = start;
+    degu_err err;
+    given(start < text.len);
+    err = degu_priv_take_extension(text.ptr, text.len, &i);
+    proved(start <= i && i <= text.len);
+    if (!err)
+        proved(i >= start + 2);
+    reached(!err && i > start + 1000);
+    reached(err && i == text.len);
+}
+
+degu_err sum_degu_priv_take_extension(const char *ptr, size_t len, size_t *i)
+{
+    size_t start = *i;
+    degu_err err;
+    proved(start < len);
+    err = sum_walk(ptr, len, i);
+    given(err || *i - start >= 2);
+    return err;
+}
+
+BOUND("any line")
+SUMMED(degu_priv_take_extension)
+PROOF(degu_parse_chunk_line)
+{
+    degu_str line = any_text(ANY);
+    degu_chunk chunk;
+    degu_err err = degu_parse_chunk_line(line.ptr, line.len, &chunk);
+    proved(chunk.error_at <= line.len);
+    proved(err || chunk.error_at == 0);
+    if (err)
+        proved(chunk.size == 0 && is_absent(chunk.extensions));
+    else
+        proved(is_inside(chunk.extensions, line) &&
+               line.len <= DEGU_CHUNK_LINE_MAX);
+    reached(!err && chunk.size == UINT64_MAX);
+    reached(!err && chunk.extensions.len > 1000);
+    reached(err == DEGU_E_CHUNK_EXTENSION);
+    reached(err == DEGU_E_CHUNK_LINE_SIZE);
+    reached(err == DEGU_E_LINE_END && line.len == 0);
+}
+
+/* It counts on degu_span() giving the same twice. */
+BOUND("texts of up to 12 bytes, whether they were parsed or not")
+UNWOUND
+PROOF(degu_next_extension)
+{
+    degu_str text = any_view(12), whole = text;
+    degu_extension e;
+    bool more = degu_next_extension(&text, &e);
+    if (more) {
+        proved(is_inside(e.key, whole) && e.key.len >= 1);
+        proved(is_view(e.value, whole));
+        proved(is_inside(text, whole) && text.len < whole.len);
+    } else {
+        proved(is_absent(e.key) && is_absent(e.value));
+        proved(text.ptr == whole.ptr && text.len == whole.len);
+    }
+    reached(more && e.escaped && text.len > 2);
+    reached(more && e.value.ptr && e.value.len == 0);
+    reached(!more && whole.len == 12);
+}
+
+BOUND("any text, in place or not")
+PROOF(degu_unescape)
+{
+    degu_str text = any_text(ANY);
+    bool in_place = nondet_bool();
+    char *dst = in_place ? (char *)text.ptr : any_bytes(text.len);
+    size_t n = degu_unescape(text, dst);
+    proved(n <= text.len);
+    reached(n > 1000 && n < text.len && in_place);
 }

@@ -26,3 +26,24 @@ PROOF(degu_span__result)
         proved(!(degu_class((unsigned char)(text.ptr[n] & 0xff)) & bit));
     reached(n == 20);
 }
+
+BOUND("any bytes, any place to go on from")
+PROOF(degu_scan_head)
+{
+    degu_str buf = any_text(ANY);
+    size_t end = DEGU_PRIV_MIN(buf.len, DEGU_PREAMBLE_MAX);
+    size_t start = up_to(end), pos = start;
+    degu_err err = degu_scan_head(buf.ptr, buf.len, &pos);
+    proved(pos <= end);
+    if (!err)
+        proved(pos >= 4 && buf.ptr[pos - 1] == '\n' &&
+               buf.ptr[pos - 2] == '\r' && buf.ptr[pos - 3] == '\n');
+    if (err == DEGU_MORE)
+        proved(pos == buf.len);
+    reached(!err && start > 1000 && pos > start + 1000);
+    reached(err == DEGU_MORE && pos > 1000);
+    reached(err == DEGU_E_LINE_END && pos > 1000);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TARGET_SIZE);
+    reached(err == DEGU_E_EMPTY_LINE);
+}
