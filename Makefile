@@ -20,6 +20,7 @@ TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang libclang-rt-dev gcc-multilib \
 BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
 FUZZ_PACKAGES = $(DEMO_PACKAGES) clang libclang-rt-dev
 AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
+COVERAGE_PACKAGES = $(FUZZ_PACKAGES) llvm
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
 FORMAT_PACKAGES = clang-format
 
@@ -30,9 +31,9 @@ SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo
     tests/bench/*.[ch] tests/c/*.[ch] fuzz/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test tls fuzz fuzz-afl bench cost size install \
+.PHONY: all help extension demo test tls fuzz fuzz-afl coverage bench cost size install \
     uninstall clean format lint demo-packages test-packages bench-packages \
-    lint-packages format-packages fuzz-packages afl-packages
+    lint-packages format-packages fuzz-packages afl-packages coverage-packages
 
 all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
 
@@ -59,6 +60,9 @@ fuzz: fuzz-packages ## all harnesses with libFuzzer, FUZZ_SECONDS=60 in all; see
 
 fuzz-afl: afl-packages ## the same with AFL++
 	@$(PYTHON) fuzz/run.py --afl
+
+coverage: coverage-packages ## lines and branches that the C tests and the fuzz inputs run
+	@$(PYTHON) tests/coverage.py
 
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
 	$(PYTHON) tests/bench/bench.py build
@@ -112,8 +116,9 @@ test-packages: PACKAGES = $(TEST_PACKAGES)
 bench-packages: PACKAGES = $(BENCH_PACKAGES)
 fuzz-packages: PACKAGES = $(FUZZ_PACKAGES)
 afl-packages: PACKAGES = $(AFL_PACKAGES)
+coverage-packages: PACKAGES = $(COVERAGE_PACKAGES)
 lint-packages: PACKAGES = $(LINT_PACKAGES)
 format-packages: PACKAGES = $(FORMAT_PACKAGES)
 demo-packages test-packages bench-packages lint-packages format-packages \
-fuzz-packages afl-packages:
+fuzz-packages afl-packages coverage-packages:
 	@sh tests/packages.sh $(PACKAGES)

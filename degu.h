@@ -677,7 +677,7 @@ typedef struct degu_conn {
     uint8_t turn;         /* what comes next */
     uint8_t body;         /* where the input body stands */
     uint8_t touched;      /* the input body has been begun */
-    uint8_t close;        /* no message after this one */
+    uint8_t close;        /* no message after this one, as after any fault */
     uint8_t expect;       /* an interim 100 is due */
     uint8_t sent;         /* a byte of this message has left */
     uint8_t sending;      /* inside a send function */
@@ -1409,10 +1409,10 @@ DEGU_API bool degu_is(degu_str a, const char *text)
 DEGU_PRIV bool degu_priv_is_word(degu_str a, const char *text)
 {
     size_t i;
-    for (i = 0; i < a.len; i++)
-        if (degu_priv_lower(a.ptr[i]) != text[i] || !text[i])
+    for (i = 0; i < a.len && text[i]; i++)
+        if (degu_priv_lower(a.ptr[i]) != text[i])
             return false;
-    return !text[i];
+    return i == a.len && !text[i];
 }
 
 typedef struct degu_priv_error {
@@ -1671,7 +1671,7 @@ DEGU_API degu_err degu_scan_head(const char *buf, size_t len, size_t *pos)
         i += degu_priv_find_lf(buf + i, end - i);
         if (i == end)
             break;
-        if (i == 0 || buf[i - 1] != '\r') {
+        if (buf[i - 1] != '\r') { /* it is not the first: see above */
             *pos = i;
             return DEGU_E_LINE_END;
         }
@@ -1950,7 +1950,7 @@ DEGU_PRIV bool degu_priv_is_ipv6(degu_str s)
     while (i < s.len) {
         size_t start = i;
         if (s.len - i >= 2 && s.ptr[i] == ':' && s.ptr[i + 1] == ':') {
-            if (gap || want)
+            if (gap)
                 return false;
             gap = true;
             i += 2;
@@ -2156,7 +2156,8 @@ DEGU_PRIV_INLINE void degu_priv_add_field(degu_priv_head *h, size_t name,
     f->id = DEGU_PRIV_U8(id);
 }
 
-/* Folds and measures the name at line[*i]; moves *i behind its colon. */
+/* Folds and measures the name at line[*i], where there is a byte; moves *i
+   behind its colon. */
 DEGU_PRIV_INLINE degu_err degu_priv_take_name(char *line, size_t len,
                                               size_t *i, size_t *name_len)
 {
@@ -2166,7 +2167,7 @@ DEGU_PRIV_INLINE degu_err degu_priv_take_name(char *line, size_t len,
             line[k] = DEGU_PRIV_CAST(char, line[k] + 32);
     *i = k;
     *name_len = k - start;
-    if (k == start && k < len && (line[k] == ' ' || line[k] == '\t'))
+    if (k == start && (line[k] == ' ' || line[k] == '\t'))
         return DEGU_E_FOLDED;
     if (k == start)
         return DEGU_E_NAME;
@@ -2320,7 +2321,7 @@ DEGU_PRIV_INLINE degu_err degu_priv_take_fields(degu_priv_head *h, char *head,
         *i += 2;
         return DEGU_E_ARGUMENT;
     }
-    if (h->fields && degu_priv_saw(h, DEGU_PRIV_CONNECTION))
+    if (degu_priv_saw(h, DEGU_PRIV_CONNECTION))
         degu_priv_hide_hops(h->fields);
     return DEGU_OK;
 }
@@ -3300,7 +3301,7 @@ DEGU_PRIV_INLINE bool degu_priv_is_ending(const degu_conn *conn)
 
 DEGU_API bool degu_conn_is_open(const degu_conn *conn)
 {
-    return !conn->close && !conn->failed && !conn->broken;
+    return !conn->close;
 }
 
 DEGU_API bool degu_conn_is_idle(const degu_conn *conn)
@@ -3472,7 +3473,7 @@ DEGU_API degu_err degu_read_request(degu_conn *conn, degu_request *request)
         return conn->failed;
     if (!conn->server || conn->turn != DEGU_PRIV_READY || conn->sending)
         return DEGU_E_ORDER;
-    if (conn->close || conn->broken)
+    if (conn->close)
         return DEGU_E_FINISHED;
     if (conn->body != DEGU_PRIV_READ)
         return DEGU_E_ORDER;
@@ -3489,7 +3490,8 @@ DEGU_API degu_err degu_read_request(degu_conn *conn, degu_request *request)
     degu_priv_begin_body(conn, request->framing, request->content_length);
     conn->method = request->method;
     conn->turn = DEGU_PRIV_ANSWER;
-    conn->close = conn->close || request->close;
+    if (request->close)
+        conn->close = 1;
     conn->expect = request->expect_continue && request->framing;
     return DEGU_OK;
 }
@@ -3521,7 +3523,7 @@ DEGU_API degu_err degu_read_response(degu_conn *conn, degu_response *response)
     response->fields.count = 0;
     if (conn->failed)
         return conn->failed;
-    if (conn->server || conn->turn != DEGU_PRIV_AWAIT || conn->sending)
+    if (conn->server || conn->turn != DEGU_PRIV_AWAIT)
         return DEGU_E_ORDER;
     conn->begin = 1;
     for (count = 0; err == DEGU_MORE; count++) {
@@ -3642,10 +3644,8 @@ DEGU_PRIV degu_err degu_priv_read_mark(degu_conn *conn)
         ptrdiff_t n;
         if (conn->in_pos < conn->in_end && conn->in[conn->in_pos] != '\r')
             break;
-        if (conn->in_cap - conn->in_end < 2)
+        if (conn->in_cap - conn->in_end < 2) /* the chunk's line had room */
             degu_priv_compact(conn, conn->in_base);
-        if (conn->in_end == conn->in_cap)
-            return degu_priv_fail(conn, DEGU_E_SPACE, 0);
         n = degu_priv_recv_more(conn, DEGU_IO_LINE);
         if (n <= 0)
             return degu_priv_fail(
@@ -3863,7 +3863,7 @@ DEGU_API degu_err degu_drain_body(degu_conn *conn, uint64_t max)
 DEGU_API degu_err degu_expect_body(degu_conn *conn, degu_framing framing,
                                    uint64_t length)
 {
-    if (!degu_conn_is_idle(conn) || conn->failed)
+    if (!degu_conn_is_idle(conn))
         return DEGU_E_ORDER;
     if (framing == DEGU_LENGTH && length == 0)
         framing = DEGU_NO_BODY;
@@ -4201,7 +4201,8 @@ DEGU_PRIV degu_err degu_priv_relay_stream(degu_conn *conn, degu_conn *from)
     const size_t most = 20; /* bytes of a chunk line without extensions */
     for (;;) {
         size_t len, at = conn->out_len + most;
-        degu_chunk_out chunk;
+        degu_buffer b = degu_priv_out(conn);
+        degu_priv_writer w = degu_priv_write_to(&b);
         degu_err err;
         if (conn->out_cap < at + 3)
             return DEGU_E_SPACE;
@@ -4210,17 +4211,13 @@ DEGU_PRIV degu_err degu_priv_relay_stream(degu_conn *conn, degu_conn *from)
         if (err && err != DEGU_END)
             return err;
         degu_priv_count_step(from, len);
-        degu_priv_zero(&chunk, sizeof chunk);
-        chunk.data = degu_bytes(conn->out + at, len);
-        err = degu_priv_put_chunk_line(conn, &chunk);
-        if (err)
-            return err;
-        if (len) {
-            degu_priv_move(conn->out + conn->out_len, conn->out + at, len);
-            conn->out_len += len;
-            degu_priv_copy(conn->out + conn->out_len, "\r\n", 2);
-            conn->out_len += 2;
-        }
+        degu_priv_put_hex(&w, len);
+        DEGU_PRIV_PUT(&w, "\r\n");
+        conn->out_len += w.need;
+        degu_priv_move(conn->out + conn->out_len, conn->out + at, len);
+        conn->out_len += len;
+        degu_priv_copy(conn->out + conn->out_len, "\r\n", 2);
+        conn->out_len += 2;
         err = degu_priv_flush(conn);
         if (err || len == 0)
             return err;
@@ -4364,17 +4361,17 @@ DEGU_API degu_err degu_reply(degu_conn *conn, int status, const char *reason,
     degu_buffer b = {digits, sizeof digits, 0};
     degu_header length;
     size_t count = 0;
+    degu_err err = DEGU_OK;
     if (conn->method == DEGU_HEAD && content.len) {
-        degu_err err = degu_format_length(&b, content.len);
-        if (err)
-            return err;
+        err = degu_format_length(&b, content.len);
         length.name = degu_string("content-length");
         length.value = degu_bytes(digits, b.len);
         count = 1;
         body = degu_no_body();
     }
-    return degu_send_response(conn, status, degu_string(reason), &length,
-                              count, body);
+    return err ? err
+               : degu_send_response(conn, status, degu_string(reason),
+                                    &length, count, body);
 }
 
 /* The reasons of the statuses in DEGU_ERRORS (RFC 9110 15, RFC 6585). */
@@ -4446,7 +4443,7 @@ DEGU_PRIV degu_err degu_priv_check_turn(const degu_conn *conn)
         return conn->failed;
     if (conn->server || !degu_conn_is_idle(conn))
         return DEGU_E_ORDER;
-    return conn->close || conn->broken ? DEGU_E_FINISHED : DEGU_OK;
+    return conn->close ? DEGU_E_FINISHED : DEGU_OK;
 }
 
 DEGU_API degu_err degu_conn_check(degu_conn *conn)

@@ -102,6 +102,7 @@ static bool body_is(const char *want)
 #define ANSWER_0_CLOSE                                                        \
     "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #define GET_A "GET /a HTTP/1.1\r\n\r\n"
+#define HEAD_5 "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
 #define PUT_5 "PUT /a HTTP/1.1\r\ncontent-length: 5\r\n\r\n"
 #define POST_CHUNKED "POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -192,6 +193,11 @@ static void server_in_chunk(void)
     CHECK_OK(degu_read_chunk(&conn, &chunk));
 }
 
+static void server_chunked(void)
+{
+    serve(POST_CHUNKED "5\r\nhello\r\n0\r\n\r\n");
+}
+
 static void server_answered(void)
 {
     serve(GET_A);
@@ -252,6 +258,7 @@ static const turn_state turn_states[] = {
     {"server, asked", server_asked, {O, K, O, O, E, E, E, K, O, O}},
     {"server, body unread", server_body, {O, K, O, O, K, E, E, O, O, O}},
     {"server, body half read", server_part, {O, K, O, O, K, E, E, O, O, O}},
+    {"server, chunks unread", server_chunked, {O, K, O, O, K, K, E, O, O, O}},
     {"server, in a chunk", server_in_chunk, {O, K, O, O, K, O, K, O, O, O}},
     {"server, answered", server_answered, {K, O, O, O, E, E, E, K, K, K}},
     {"server, answered, body unread", server_unread,
@@ -302,7 +309,10 @@ static void test_turns(void)
 /* A body source may not speak on the connection that is sending it. */
 static degu_err speaking(void *ctx, degu_str *piece)
 {
+    uint64_t count;
     (void)ctx;
+    CHECK(!degu_conn_is_idle(&conn));
+    CHECK_ERR(degu_send_body(&conn, bytes("x"), &count), DEGU_E_ORDER);
     CHECK_ERR(answer(200, degu_no_body()), DEGU_E_ORDER);
     CHECK_ERR(degu_read_request(&conn, &request), DEGU_E_ORDER);
     CHECK_ERR(degu_send_error(&conn, DEGU_E_HANDLER), DEGU_E_ORDER);
@@ -319,10 +329,19 @@ static degu_err speaking_once(void *ctx, degu_str *piece)
 static void test_speaking_source(void)
 {
     int calls = 0;
+    uint64_t count;
     check_start("speaking source");
     serve(GET_A GET_A);
     CHECK_OK(answer(200, degu_body_pull(speaking_once, &calls, 5)));
     sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    CHECK_OK(degu_read_request(&conn, &request));
+
+    check_start("speaking source of a bare body");
+    calls = 0;
+    start(DEGU_SERVER, GET_A);
+    CHECK_OK(degu_send_body(&conn, degu_body_pull(speaking_once, &calls, 5),
+                            &count));
+    sent("hello");
     CHECK_OK(degu_read_request(&conn, &request));
 }
 
@@ -490,6 +509,29 @@ static void test_continue_chunked(void)
     CHECK_ERR(answer(200, degu_no_body()), DEGU_E_FINISHED);
 }
 
+/* The second of its pieces comes after the request's body. */
+static degu_err reading_late(void *ctx, degu_str *piece)
+{
+    int *calls = (int *)ctx;
+    if (*calls == 1)
+        CHECK_OK(degu_drain_body(&conn, 5));
+    *piece = degu_string(*calls == 0 ? "hel" : *calls == 1 ? "lo" : "");
+    ++*calls;
+    return DEGU_OK;
+}
+
+/* It would stand in the middle of the answer. */
+static void test_continue_too_late(void)
+{
+    int calls = 0;
+    check_start("no 100-continue inside an answer");
+    serve_expecting();
+    CHECK_OK(answer(200, degu_body_pull(reading_late, &calls, 5)));
+    sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n"
+         "hello");
+    CHECK(degu_body_is_read(&conn));
+}
+
 /* Without a body there is nothing to wait for. */
 static void test_continue_without_body(void)
 {
@@ -530,6 +572,21 @@ static void test_server_closes(void)
     CHECK_OK(answer(200, degu_no_body()));
     sent(ANSWER_0_CLOSE);
     CHECK_ERR(degu_read_request(&conn, &request), DEGU_E_FINISHED);
+}
+
+/* Layer 8 asks for it so, at any time. */
+static void test_ending(void)
+{
+    int ending = 0;
+    check_start("ending");
+    serve(GET_A GET_A);
+    conn.ending = &ending;
+    CHECK_OK(answer(200, degu_no_body()));
+    CHECK_OK(degu_read_request(&conn, &request));
+    ending = 1;
+    CHECK_OK(answer(200, degu_no_body()));
+    sent(ANSWER_0 ANSWER_0_CLOSE);
+    CHECK(!degu_conn_is_open(&conn));
 }
 
 /* D13: a body left unread ends the connection. */
@@ -600,6 +657,11 @@ static void test_statuses(void)
         CHECK_ERR(answer(status, degu_no_body()), DEGU_E_INTERIM_ANSWER);
         CHECK_INT(w.out_len, 0);
         CHECK_OK(answer(200, degu_no_body()));
+    }
+    for (status = -1; status < 100; ++status) {
+        serve(GET_A);
+        CHECK_ERR(answer(status, degu_no_body()), DEGU_E_STATUS);
+        CHECK_INT(w.out_len, 0);
     }
 }
 
@@ -960,6 +1022,13 @@ static void test_kept_relay(void)
     w.out_len = 0;
     CHECK_OK(answer(200, body));
     sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+
+    check_start("kept relay, and nothing to relay");
+    serve(PUT_5 "hello" GET_A);
+    body = degu_body_relay(&conn);
+    CHECK_OK(answer(200, body));
+    CHECK_OK(degu_read_request(&conn, &request));
+    CHECK_ERR(answer(200, body), DEGU_E_ORDER);
 }
 
 /* ---- Chunks ---- */
@@ -1158,8 +1227,15 @@ static void test_bad_echo(void)
     check_start("echo of a body that is cut");
     serve(PUT_5 "hel");
     CHECK_ERR(answer(200, degu_body_relay(&conn)), DEGU_E_TRUNCATED);
+    CHECK_ERR(degu_conn_read_error(&conn), DEGU_E_TRUNCATED);
     CHECK(!degu_conn_is_open(&conn));
     sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel");
+
+    check_start("echo of a chunk that is cut");
+    serve(POST_CHUNKED "5\r\nhel");
+    CHECK_ERR(answer(200, degu_body_relay(&conn)), DEGU_E_TRUNCATED);
+    sent(ANSWER_CHUNKED "5\r\nhel");
+    CHECK(!degu_conn_is_open(&conn));
 
     check_start("echo of a body that is malformed from its start");
     serve(POST_CHUNKED "x\r\n");
@@ -1176,22 +1252,36 @@ static void test_bad_echo(void)
     CHECK(!degu_conn_is_open(&conn));
 }
 
-/* A proxy: the response that a client reads becomes a server's answer. */
-static void relay_response(const char *in, const char *want)
+/* A proxy's other connection, and the response read from it; in holds that up
+   to cut with the first call. */
+static degu_conn up;
+static wire up_wire;
+
+static void fetch_up(const char *in, size_t cut)
 {
     static char in2[DEGU_RECV_BUFFER], sends2[DEGU_SEND_BUFFER], out2[500];
-    degu_conn up;
-    wire up_wire;
     wire_init(&up_wire, in, strlen(in), out2, sizeof out2);
     up_wire.gated = true;
+    up_wire.cut = cut;
     degu_conn_init(&up, DEGU_CLIENT, wire_io(&up_wire), in2, sizeof in2,
                    sends2, sizeof sends2);
-    serve(GET_A GET_A);
-    CHECK_OK(degu_send_request(&up, DEGU_GET, request.target, NULL, 0,
+    CHECK_OK(degu_send_request(&up, DEGU_GET, degu_string("/a"), NULL, 0,
                                degu_no_body()));
     CHECK_OK(degu_read_response(&up, &response));
-    CHECK_OK(degu_send_response(&conn, response.status, response.reason, NULL,
-                                0, degu_body_relay(&up)));
+}
+
+static degu_err hand_on(void)
+{
+    return degu_send_response(&conn, response.status, response.reason, NULL, 0,
+                              degu_body_relay(&up));
+}
+
+/* The response that a client reads becomes a server's answer. */
+static void relay_response(const char *in, const char *want)
+{
+    serve(GET_A GET_A);
+    fetch_up(in, 0);
+    CHECK_OK(hand_on());
     sent(want);
     CHECK(degu_body_is_read(&up));
     CHECK_OK(degu_read_request(&conn, &request));
@@ -1211,6 +1301,65 @@ static void test_proxy(void)
     relay_response("HTTP/1.1 200 OK\r\n\r\n", ANSWER_CHUNKED "0\r\n\r\n");
     check_start("relay of nothing");
     relay_response(ANSWER_0, ANSWER_0);
+    check_start("relay past a body that is not read");
+    serve(PUT_5 "hello");
+    fetch_up(HEAD_5 "abcde", 0);
+    CHECK_OK(hand_on());
+    sent("HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n"
+         "abcde");
+}
+
+/* A head is news: it does not wait for a body of which nothing is there. */
+static void test_proxy_lead(void)
+{
+    check_start("the head of a relay goes ahead");
+    serve(GET_A);
+    fetch_up(HEAD_5 "hello", strlen(HEAD_5));
+    up_wire.out_len = 0; /* to who peeks nothing is there */
+    CHECK_OK(hand_on());
+    sent(HEAD_5 "hello");
+    CHECK_INT(w.sends, 2);
+
+    check_start("the head of a relay waits for what is there");
+    serve(GET_A);
+    fetch_up(HEAD_5 "hello", strlen(HEAD_5));
+    CHECK_OK(hand_on());
+    CHECK_INT(w.sends, 1);
+
+    check_start("the head of a relay cannot be sent");
+    serve(GET_A);
+    fetch_up(HEAD_5 "hello", strlen(HEAD_5));
+    up_wire.out_len = 0;
+    w.send_error = DEGU_E_RESET;
+    CHECK_ERR(hand_on(), DEGU_E_RESET);
+    CHECK_INT(up_wire.in_pos, strlen(HEAD_5));
+    CHECK_OK(degu_conn_read_error(&up));
+}
+
+/* A body until the close that fails on either side has no last chunk. */
+static void test_bad_proxy(void)
+{
+    size_t behind;
+    check_start("relay until the close, cut at its source");
+    serve(GET_A);
+    fetch_up("HTTP/1.1 200 OK\r\n\r\nhello", 0);
+    up_wire.at_end = DEGU_E_RESET;
+    CHECK_ERR(hand_on(), DEGU_E_RESET);
+    sent(ANSWER_CHUNKED "5\r\nhello\r\n");
+    CHECK(!degu_conn_is_open(&conn));
+    CHECK_ERR(degu_conn_read_error(&up), DEGU_E_RESET);
+
+    check_start("relay until the close, cut where it goes");
+    for (behind = 0; behind < strlen(ANSWER_CHUNKED) + 15; ++behind) {
+        serve(GET_A);
+        fetch_up("HTTP/1.1 200 OK\r\n\r\nhello", 0);
+        w.send_error = DEGU_E_RESET;
+        w.fail_behind = behind;
+        CHECK_ERR(hand_on(), DEGU_E_RESET);
+        CHECK_INT(w.out_len, behind);
+        CHECK(!degu_conn_is_open(&conn));
+        CHECK_OK(degu_conn_read_error(&up));
+    }
 }
 
 /* ---- Reading bodies ---- */
@@ -1252,6 +1401,11 @@ static void test_read_to_end(void)
     CHECK_MEM(text, len, "hello");
     CHECK(degu_body_is_read(&conn));
     CHECK_ERR(degu_read_body(&conn, text, 0, &len), DEGU_END);
+    server_in_chunk();
+    CHECK_OK(degu_read_chunk_data(&conn, text, 0, &len));
+    CHECK_INT(len, 0);
+    CHECK_OK(degu_read_chunk_data(&conn, text, 8, &len));
+    CHECK_MEM(text, len, "hello");
 }
 
 static void test_drain(void)
@@ -1362,7 +1516,12 @@ static void test_send_errors(void)
         CHECK_ERR(answer(200, bytes("hello")), DEGU_E_RESET);
         CHECK_INT(w.out_len, behind);
         CHECK(!degu_conn_is_open(&conn));
+        CHECK_OK(degu_conn_read_error(&conn));
         CHECK(degu_read_request(&conn, &request) < 0);
+        /* Nor is there an answer that tells of it. */
+        w.send_error = DEGU_OK;
+        CHECK_OK(degu_send_error(&conn, DEGU_E_HANDLER));
+        CHECK_INT(w.out_len, behind);
     }
 }
 
@@ -1561,6 +1720,11 @@ static void test_error_answer_places(void)
     CHECK_OK(degu_send_error(&conn, DEGU_E_CLOSED));
     sent(ANSWER_0);
 
+    check_start("not from a client");
+    start(DEGU_CLIENT, "");
+    CHECK_ERR(degu_send_error(&conn, DEGU_E_HANDLER), DEGU_E_ORDER);
+    CHECK(w.out_len == 0 && degu_conn_is_open(&conn));
+
     check_start("not behind a complete answer");
     serve(GET_A);
     CHECK_OK(answer(200, degu_no_body()));
@@ -1615,6 +1779,24 @@ static void test_bare_bodies(void)
     CHECK_INT(count, 0);
     CHECK_OK(degu_expect_body(&conn, DEGU_LENGTH, 0));
     CHECK(degu_body_is_read(&conn));
+}
+
+/* Without a head it is what it was, and is not made chunks. */
+static void test_bare_relay(void)
+{
+    uint64_t count;
+    degu_body body;
+    check_start("bare relay until the close");
+    start(DEGU_SERVER, "");
+    fetch_up("HTTP/1.1 200 OK\r\n\r\nhello", 0);
+    body = degu_body_relay(&up);
+    CHECK_OK(degu_send_body(&conn, body, &count));
+    sent("hello");
+    CHECK_INT(count, 5);
+    check_start("bare relay of what was read");
+    CHECK_ERR(degu_send_body(&conn, body, &count), DEGU_E_ORDER);
+    CHECK_INT(count, 0);
+    sent("hello");
 }
 
 static void test_bare_errors(void)
@@ -1728,22 +1910,26 @@ static void test_small_buffers(void)
     CHECK_INT(w.sends, 1);
 }
 
-/* Chunks and trailers in a buffer that the head fills nearly. */
+/* Chunks and trailers in a buffer that the head fills, or nearly. */
 static void test_small_chunks(void)
 {
+    static const char head[] = "POST /0123456789abcdef HTTP/1.1\r\n"
+                               "transfer-encoding: chunked\r\n\r\n";
     char text[300];
     size_t cap;
     check_start("chunks in small buffers");
-    for (cap = 64; cap < 120; ++cap) {
+    for (cap = strlen(head); cap < 120; ++cap) {
         degu_err err;
-        strcpy(text, POST_CHUNKED "1;a=b\r\nx\r\n2\r\nyz\r\n0\r\nb: c\r\n\r\n"
-               GET_A);
+        strcpy(text, head);
+        strcat(text, "1;a=b\r\nx\r\n2\r\nyz\r\n0\r\nb: c\r\n\r\n" GET_A);
         small(DEGU_SERVER, text, cap, 64);
         CHECK_OK(degu_read_request(&conn, &request));
         err = degu_drain_body(&conn, 100);
         CHECK(err == DEGU_OK || err == DEGU_E_CHUNK_LINE_SIZE ||
               err == DEGU_E_TRAILER_SIZE);
-        if (cap >= 64 + strlen("1;a=b\r\n"))
+        if (cap == strlen(head))
+            CHECK_ERR(err, DEGU_E_CHUNK_LINE_SIZE);
+        if (cap >= strlen(head) + 16)
             CHECK_OK(err);
     }
 }
@@ -1764,12 +1950,72 @@ static void test_small_out(void)
     CHECK_OK(answer(200, degu_body_chunks(next_chunk, &s)));
     sent(want);
 
-    check_start("echo through a small buffer");
-    small(DEGU_SERVER, POST_CHUNKED "1;a=\"0 1234567890\"\r\nx\r\n0\r\n\r\n",
-          256, 64);
+    check_start("the wire breaks before chunks out of a small buffer");
+    s.next = 0;
+    small(DEGU_SERVER, GET_A, 64, 64);
+    w.send_error = DEGU_E_RESET;
     CHECK_OK(degu_read_request(&conn, &request));
-    CHECK_OK(answer(200, degu_body_relay(&conn)));
-    sent(want);
+    CHECK_ERR(answer(200, degu_body_chunks(next_chunk, &s)), DEGU_E_RESET);
+    CHECK_INT(w.out_len, 0);
+}
+
+static const char echoed[] = POST_CHUNKED "1;a=\"0 1234567890\"\r\nx\r\n"
+                                          "0\r\n\r\n";
+
+/* The chunk's line fills what the head leaves of the buffer, but for 0, 1, ...
+   bytes; and wherever sending fails, no byte follows. */
+static void test_small_echo(void)
+{
+    static const char want[] =
+        ANSWER_CHUNKED "1;a=\"0 1234567890\"\r\nx\r\n0\r\n\r\n";
+    size_t cap, behind;
+    check_start("echo through a small buffer");
+    for (cap = 64; cap < 80; ++cap)
+        for (behind = 0; behind <= strlen(want); ++behind) {
+            small(DEGU_SERVER, echoed, 256, cap);
+            w.send_error = behind < strlen(want) ? DEGU_E_RESET : DEGU_OK;
+            w.fail_behind = behind;
+            CHECK_OK(degu_read_request(&conn, &request));
+            CHECK_ERR(answer(200, degu_body_relay(&conn)), w.send_error);
+            CHECK_INT(w.out_len, behind);
+            CHECK(memcmp(out, want, behind) == 0);
+        }
+}
+
+/* What does not fit into the empty buffer ends the message. */
+static void test_too_small_out(void)
+{
+    static const char line[] =
+        "1;a=0123456789012345678901234567890123456789012345678901234567890\r\n";
+    chunk_source s;
+    degu_extension e = extension("a", "b");
+    char in[300];
+    check_start("a chunk's line larger than the buffer");
+    memset(&s, 0, sizeof s);
+    e.value = degu_bytes(line + 4, strlen(line) - 6);
+    add_chunk(&s, "x", &e, 1);
+    small(DEGU_SERVER, GET_A, 64, 64);
+    CHECK_OK(degu_read_request(&conn, &request));
+    CHECK_ERR(answer(200, degu_body_chunks(next_chunk, &s)), DEGU_E_SPACE);
+    sent(ANSWER_CHUNKED);
+    CHECK(!degu_conn_is_open(&conn));
+
+    check_start("echo of a chunk's line larger than the buffer");
+    strcpy(in, POST_CHUNKED "2\r\nhi\r\n");
+    strcat(in, line);
+    small(DEGU_SERVER, in, 256, 64);
+    CHECK_OK(degu_read_request(&conn, &request));
+    CHECK_ERR(answer(200, degu_body_relay(&conn)), DEGU_E_SPACE);
+    sent(ANSWER_CHUNKED "2\r\nhi\r\n");
+    CHECK(!degu_conn_is_open(&conn));
+
+    check_start("relay until the close without room for a chunk");
+    small(DEGU_SERVER, GET_A, 64, 64);
+    CHECK_OK(degu_read_request(&conn, &request));
+    fetch_up("HTTP/1.1 200 OK\r\n\r\nhello", 0);
+    CHECK_ERR(hand_on(), DEGU_E_SPACE);
+    CHECK_INT(w.out_len, 0);
+    CHECK_OK(answer(502, degu_no_body()));
 }
 
 /* The head fills the buffer that the body passes through. */
@@ -1901,8 +2147,10 @@ int main(void)
     test_byte_by_byte();
     test_continue();
     test_continue_chunked();
+    test_continue_too_late();
     test_continue_without_body();
     test_server_closes();
+    test_ending();
     test_unread_body();
     test_client_closes();
     test_statuses();
@@ -1925,6 +2173,8 @@ int main(void)
     test_echo_large();
     test_bad_echo();
     test_proxy();
+    test_proxy_lead();
+    test_bad_proxy();
     test_read_sizes();
     test_read_to_end();
     test_drain();
@@ -1941,11 +2191,14 @@ int main(void)
     test_error_answer_places();
     test_answer_after_bad_body();
     test_bare_bodies();
+    test_bare_relay();
     test_bare_errors();
     test_error_bytes();
     test_small_buffers();
     test_small_chunks();
     test_small_out();
+    test_small_echo();
+    test_too_small_out();
     test_full_out();
     test_set_io();
     test_flags();

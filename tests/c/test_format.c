@@ -268,6 +268,9 @@ static void test_byte_in_extension(int b, int place)
     e.escaped = false;
     err = degu_format_chunk_line(&dst, 5, &e, 1);
     takes(err, &dst, is_class(b, DEGU_TOKEN), b);
+    e.key = degu_string("");
+    dst.len = 3;
+    CHECK_ERR(degu_format_chunk_line(&dst, 5, &e, 1), DEGU_E_CHUNK_EXTENSION);
     e.key = degu_string("k");
     e.value = with_byte(text, b, place);
     dst.len = 3;

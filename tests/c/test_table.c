@@ -632,6 +632,23 @@ static void test_unescape(void)
     CHECK_MEM(out, degu_unescape(degu_string(text), out), "a\"b\\c");
     CHECK_MEM(text, degu_unescape(degu_string(text), text), "a\"b\\c");
     CHECK_INT(degu_unescape(degu_string(""), out), 0);
+    /* No quoted string ends so; it is not read beyond. */
+    CHECK_MEM(out, degu_unescape(degu_string("a\\"), out), "a\\");
+}
+
+/* Text that no chunk line was parsed into has no extension, and stays. */
+static void test_no_extensions(void)
+{
+    static const char *const texts[] = {";=b", ";a=", ";a=\"b", "a", ";"};
+    size_t i;
+    check_start("no extensions");
+    for (i = 0; i < sizeof texts / sizeof texts[0]; ++i) {
+        degu_str rest = degu_string(texts[i]);
+        degu_extension extension;
+        CHECK(!degu_next_extension(&rest, &extension));
+        CHECK_STR(extension.key, NULL);
+        CHECK_STR(rest, texts[i]);
+    }
 }
 
 int main(void)
@@ -656,5 +673,6 @@ int main(void)
     test_fields();
     test_parts();
     test_unescape();
+    test_no_extensions();
     return check_done();
 }

@@ -49,6 +49,9 @@ static int compare(const void *a, const void *b, size_t len)
 #define UNWIND(count)
 /* Loops are unwound, all of them: for what a result is. */
 #define UNWOUND
+/* What stands for these functions is sum_NAME(): it may do all that the proof
+   of NAME shows that NAME may do. */
+#define SUMMED(...)
 #define PROOF(name) void prove_##name(void)
 
 #define proved(condition) __CPROVER_assert((condition), #condition)
@@ -96,9 +99,21 @@ static degu_str any_view(size_t most)
     return nondet_bool() ? degu_bytes(NULL, 0) : any_text(most);
 }
 
+static degu_err any_error(void)
+{
+    int err = nondet_int();
+    given(err == DEGU_OK || (err <= DEGU_E_EMPTY_LINE && err >= DEGU_E_TLS));
+    return (degu_err)err;
+}
+
+/* A byte of the input, and what it was before the call. */
+static char nothing;
+static const char *watched = &nothing;
+static char was;
+
 static bool is_inside(degu_str view, degu_str whole)
 {
-    return __CPROVER_same_object(view.ptr, whole.ptr) &&
+    return view.ptr && __CPROVER_same_object(view.ptr, whole.ptr) &&
            view.ptr >= whole.ptr &&
            view.len <= whole.len - (size_t)(view.ptr - whole.ptr) &&
            (size_t)(view.ptr - whole.ptr) <= whole.len;

@@ -55,6 +55,7 @@ class Proof:
         self.unwound = 'UNWOUND' in marks
         self.long = 'LONG' in marks
         self.unwind = int(marks.get('UNWIND', 32))
+        self.summed = re.findall(r'\w+', marks.get('SUMMED', ''))
 
     @property
     def title(self):
@@ -181,6 +182,11 @@ def prepare(proof, folder):
     program = os.path.join(folder, 'program')
     must('goto-cc', *['-D{}={}'.format(*pair) for pair in LIMITS.items()],
          '-DDEGU_NO_SIMD', '--function', harness, proof.path, '-o', whole)
+    if proof.summed:
+        must('goto-instrument', *[
+            word for name in proof.summed
+            for word in ('--replace-calls', '{0}:sum_{0}'.format(name))],
+            whole, whole)
     must('goto-instrument', '--drop-unused-functions', whole, program)
     loops = os.path.join(folder, 'loops.json')
     if proof.unwound or not annotate(program, loops):
