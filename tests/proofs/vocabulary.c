@@ -163,6 +163,7 @@ PROOF(degu_class)
 }
 
 BOUND("any number")
+UNWOUND
 PROOF(degu_method_name)
 {
     int number = nondet_int();
