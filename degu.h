@@ -2763,7 +2763,8 @@ DEGU_API size_t degu_unescape(degu_str text, char *dst)
 /* ======================================================================== */
 
 /* Bytes appended to a buffer.  need counts those that did not fit as well, so
-   that a limit is told from a small buffer. */
+   that a limit is told from a small buffer; it stays at SIZE_MAX once there,
+   which one long view given many times can reach. */
 typedef struct degu_priv_writer {
     char *ptr;
     size_t room;
@@ -2784,7 +2785,7 @@ DEGU_PRIV_INLINE void degu_priv_put(degu_priv_writer *w, const char *ptr,
 {
     if (w->need <= w->room && len <= w->room - w->need)
         degu_priv_copy(w->ptr + w->need, ptr, len);
-    w->need += len;
+    w->need += DEGU_PRIV_MIN(len, SIZE_MAX - w->need);
 }
 
 DEGU_PRIV_INLINE void degu_priv_put_str(degu_priv_writer *w, degu_str s)
@@ -3062,7 +3063,7 @@ DEGU_PRIV degu_err degu_priv_format_request(degu_buffer *dst,
     DEGU_PRIV_PUT(&w, " ");
     degu_priv_put_str(&w, target);
     DEGU_PRIV_PUT(&w, " HTTP/1.1\r\n");
-    if (w.need + 2 > DEGU_PREAMBLE_MAX)
+    if (w.need > DEGU_PREAMBLE_MAX - 2)
         return DEGU_E_TARGET_SIZE;
     degu_priv_head_init(&h, NULL, NULL);
     err = degu_priv_put_fields(&w, &h, headers, count);

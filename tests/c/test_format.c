@@ -690,6 +690,32 @@ static void test_count_limit(void)
     CHECK_INT(dst.len, 3);
 }
 
+/* Views may be given more than once: together they can be longer than memory
+   (here of a 32-bit machine), which must not look like a few bytes. */
+static void test_length_of_all(void)
+{
+    const size_t len = SIZE_MAX / DEGU_HEADER_MAX + 1;
+    degu_buffer dst = buffer(ROOM);
+    degu_header h[DEGU_HEADER_MAX];
+    char *value = SIZE_MAX > UINT32_MAX ? NULL : malloc(len);
+    size_t i;
+    check_start("the length of all views together");
+    if (!value)
+        return;
+    memset(value, 'x', len);
+    for (i = 0; i < DEGU_HEADER_MAX; i++) {
+        h[i].name = degu_string("x");
+        h[i].value = degu_bytes(value, len);
+    }
+    CHECK_ERR(degu_format_trailers(&dst, h, DEGU_HEADER_MAX),
+              DEGU_E_TRAILER_SIZE);
+    CHECK_ERR(degu_format_response(&dst, DEGU_GET, 200, degu_string("OK"), h,
+                                   DEGU_HEADER_MAX - 1, no_body),
+              DEGU_E_PREAMBLE_SIZE);
+    CHECK_INT(dst.len, 3);
+    free(value);
+}
+
 static void test_name_limit(void)
 {
     degu_buffer dst = buffer(ROOM);
@@ -965,6 +991,7 @@ int main(void)
     test_head_limit();
     test_line_limit();
     test_count_limit();
+    test_length_of_all();
     test_name_limit();
     test_other_limits();
     test_space();

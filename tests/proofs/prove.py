@@ -30,7 +30,8 @@ HOW = ('They belong to CBMC 6 (cprover.diffblue.com); on Debian '
        'tests/proofs/get_cbmc.sh gets it.')
 TOOLS = ('goto-cc', 'goto-instrument', 'cbmc')
 CHECKS = ['--pointer-overflow-check', '--unsigned-overflow-check',
-          '--conversion-check', '--unwinding-assertions']
+          '--conversion-check', '--unwinding-assertions',
+          '--object-bits', '10']
 # Small limits, so that they are reached; what is proved of them holds for
 # others as well, as the code knows them by name only.
 LIMITS = {'DEGU_HEADER_MAX': 3}
@@ -54,6 +55,7 @@ class Proof:
         marks = dict(re.findall(r'([A-Z]+)(?:\((.*)\))?', found['marks']))
         self.unwound = 'UNWOUND' in marks
         self.long = 'LONG' in marks
+        self.contracts = marks.get('CONTRACT', '').split()
         self.unwind = int(marks.get('UNWIND', 32))
         self.summed = re.findall(r'\w+', marks.get('SUMMED', ''))
 
@@ -192,7 +194,10 @@ def prepare(proof, folder):
     if proof.unwound or not annotate(program, loops):
         return program
     annotated = os.path.join(folder, 'annotated')
+    replaced = [word for pair in proof.contracts
+                for word in ('--replace-call-with-contract', pair.strip(','))]
     must('goto-instrument', '--dfcc', harness, '--apply-loop-contracts',
+         *replaced,
          '--loop-contracts-file', loops, program, annotated)
     return annotated
 
