@@ -860,11 +860,11 @@ PROOF(degu_parse_chunk_line)
 }
 
 /* It counts on degu_span() giving the same twice. */
-BOUND("texts of up to 12 bytes, whether they were parsed or not")
+BOUND("texts of up to 8 bytes, whether they were parsed or not")
 UNWOUND
 PROOF(degu_next_extension)
 {
-    degu_str text = any_view(12), whole = text;
+    degu_str text = any_view(8), whole = text;
     degu_extension e;
     bool more = degu_next_extension(&text, &e);
     if (more) {
@@ -875,9 +875,9 @@ PROOF(degu_next_extension)
         proved(is_absent(e.key) && is_absent(e.value));
         proved(text.ptr == whole.ptr && text.len == whole.len);
     }
-    reached(more && e.escaped && text.len > 2);
+    reached(more && e.escaped && text.len);
     reached(more && e.value.ptr && e.value.len == 0);
-    reached(!more && whole.len == 12);
+    reached(!more && whole.len == 8);
 }
 
 BOUND("any text, in place or not")
