@@ -299,6 +299,15 @@ def oss_fuzz():
             counted=False)
 
 
+def stage_proofs():
+    """The quick ones; `make prove` has all."""
+    if shutil.which('goto-instrument'):
+        run('quick proofs', [sys.executable, HERE + '/proofs/prove.py',
+                             '--quick'])
+    else:
+        print('   not run: CBMC is not here (tests/proofs/get_cbmc.sh)')
+
+
 def stage_compile():
     run('compile.sh', ['sh', HERE + '/c/compile.sh'])
     run('stack.py', [sys.executable, HERE + '/stack.py', BUILD + '/stack'],
