@@ -96,10 +96,14 @@ static bool is_reading(const degu_conn *c)
         return c->framing == DEGU_LENGTH && c->left > 0;
     if (c->body == DEGU_PRIV_STREAM)
         return c->framing == DEGU_UNTIL_CLOSE;
-    if (c->body == DEGU_PRIV_DATA)
-        return c->framing == DEGU_CHUNKED && c->left > 0;
-    return c->framing == DEGU_CHUNKED &&
-           (c->body == DEGU_PRIV_LINE || c->body == DEGU_PRIV_MARK);
+    if (c->framing != DEGU_CHUNKED)
+        return false;
+    if (c->body == DEGU_PRIV_LINE)
+        return true;
+    /* The chunk's line had room, three bytes at least. */
+    return c->in_cap - c->in_base >= 3 &&
+           (c->body == DEGU_PRIV_MARK ||
+            (c->body == DEGU_PRIV_DATA && c->left > 0));
 }
 
 /* At its end, with what trailer there was in front of in_pos. */
@@ -138,7 +142,8 @@ static degu_conn any_conn(degu_source *source)
     conn.in = any_bytes(conn.in_cap);
     conn.out = any_bytes(conn.out_cap);
     conn.ending = NULL;
-    (void)is_result(&conn, 0); /* contracts alone do not count as uses */
+    /* Contracts and loops alone do not count as uses. */
+    (void)(is_result(&conn, DEGU_OK) || *watched == was);
     return conn;
 }
 
@@ -162,7 +167,8 @@ static void check_conn(const degu_conn *conn, const degu_conn *before,
     if (conn->failed && !before->failed)
         proved(has_failed(conn, err));
     if (before->failed)
-        proved(conn->failed == before->failed && conn->in_end == before->in_end);
+        proved(conn->failed == before->failed &&
+               conn->in_end == before->in_end);
 }
 
 /* After a read of left bytes: they are taken from what came, all in order,
@@ -241,6 +247,7 @@ static degu_err degu_priv_read_line(degu_conn *conn, size_t max, degu_err over,
 static degu_err degu_priv_read_mark(degu_conn *conn)
     __CPROVER_requires(is_in_order(conn) && !conn->failed)
     __CPROVER_requires(conn->scanned == 0)
+    __CPROVER_requires(conn->in_cap - conn->in_base >= 3)
     ASSIGNS_STEP
     __CPROVER_ensures(is_in_order(conn))
     __CPROVER_ensures(__CPROVER_return_value == 0 ||
