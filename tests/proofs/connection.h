@@ -143,7 +143,7 @@ static degu_conn any_conn(degu_source *source)
     conn.out = any_bytes(conn.out_cap);
     conn.ending = NULL;
     /* Contracts and loops alone do not count as uses. */
-    (void)(is_result(&conn, DEGU_OK) || *watched == was);
+    (void)(is_result(&conn, DEGU_OK) || (watched && was));
     return conn;
 }
 
