@@ -3421,7 +3421,7 @@ DEGU_PRIV degu_err degu_priv_read_head(degu_conn *conn)
         degu_priv_compact(conn, 0);
         conn->scanned = 0;
     }
-    conn->in_base = conn->origin = 0;
+    conn->in_base = conn->origin = conn->trailer = conn->trailer_len = 0;
     for (;;) {
         ptrdiff_t n;
         err = degu_scan_head(conn->in, conn->in_end, &conn->scanned);
@@ -3855,7 +3855,8 @@ DEGU_API degu_err degu_drain_body(degu_conn *conn, uint64_t max)
         degu_priv_count_step(conn, len);
         if (!err && len > max)
             err = degu_priv_fail(conn, DEGU_E_BODY_LIMIT, 0);
-        max -= len;
+        if (!err)
+            max -= len;
     }
     conn->step = 0;
     return err == DEGU_END ? DEGU_OK : err;
@@ -3868,6 +3869,7 @@ DEGU_API degu_err degu_expect_body(degu_conn *conn, degu_framing framing,
         return DEGU_E_ORDER;
     if (framing == DEGU_LENGTH && length == 0)
         framing = DEGU_NO_BODY;
+    conn->in_base = conn->scanned = 0; /* there is no head to keep */
     degu_priv_begin_body(conn, framing, length);
     return DEGU_OK;
 }

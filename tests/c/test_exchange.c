@@ -1584,6 +1584,25 @@ static void test_again_between(void)
     sent(ANSWER_0 ANSWER_0);
 }
 
+/* The next head moves to where the trailer stood: there is none any more. */
+static void test_again_trailers(void)
+{
+    static const char first[] = POST_CHUNKED "0\r\nab: c\r\n\r\n";
+    degu_fields fields;
+    check_start("again, behind a trailer");
+    start(DEGU_SERVER, POST_CHUNKED "0\r\nab: c\r\n\r\n" GET_A);
+    w.at_end = DEGU_E_AGAIN;
+    w.in_len = sizeof first - 1 + 4;
+    CHECK_OK(degu_read_request(&conn, &request));
+    body_is("");
+    CHECK_OK(degu_read_trailers(&conn, &fields));
+    CHECK_INT(fields.count, 1);
+    CHECK_OK(answer(200, degu_no_body()));
+    CHECK_ERR(degu_read_request(&conn, &request), DEGU_MORE);
+    CHECK_OK(degu_read_trailers(&conn, &fields));
+    CHECK_INT(fields.count, 0);
+}
+
 /* ---- Nothing unasked (rule 15) ---- */
 
 /* What a request would meet, asked beforehand. */
@@ -1797,6 +1816,22 @@ static void test_bare_relay(void)
     CHECK_ERR(degu_send_body(&conn, body, &count), DEGU_E_ORDER);
     CHECK_INT(count, 0);
     sent("hello");
+}
+
+/* Each may use the whole buffer, whatever the ones before it kept there. */
+static void test_bare_bodies_in_turn(void)
+{
+    int count;
+    check_start("bare bodies in turn, in a small buffer");
+    wire_init(&w, "", 0, out, sizeof out);
+    degu_conn_init(&conn, DEGU_SERVER, wire_io(&w), page_last(receive, 64), 64,
+                   sends, sizeof sends);
+    for (count = 0; count < 4; count++) {
+        static const char body[] = "0;a=bcdefghijklmnopqrstuvwxyz\r\n\r\n";
+        wire_init(&w, body, strlen(body), out, sizeof out);
+        CHECK_OK(degu_expect_body(&conn, DEGU_CHUNKED, 0));
+        body_is("");
+    }
 }
 
 static void test_bare_errors(void)
@@ -2185,6 +2220,7 @@ int main(void)
     test_early_answer();
     test_again();
     test_again_between();
+    test_again_trailers();
     test_unasked();
     test_check();
     test_error_answers();
@@ -2192,6 +2228,7 @@ int main(void)
     test_answer_after_bad_body();
     test_bare_bodies();
     test_bare_relay();
+    test_bare_bodies_in_turn();
     test_bare_errors();
     test_error_bytes();
     test_small_buffers();

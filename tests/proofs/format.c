@@ -193,7 +193,7 @@ PROOF(degu_priv_put_hex)
 }
 
 BOUND("any number, any buffer")
-CONTRACT(degu_priv_put_decimal/some_digits)
+CONTRACTED(degu_priv_put_decimal/some_digits)
 PROOF(degu_format_length)
 {
     space s = any_space();
@@ -206,7 +206,7 @@ PROOF(degu_format_length)
 }
 
 BOUND("any texts, any buffer")
-CONTRACT(degu_parse_target/some_target, degu_priv_take_query/some_query)
+CONTRACTED(degu_parse_target/some_target, degu_priv_take_query/some_query)
 PROOF(degu_format_target)
 {
     space s = any_space();
@@ -222,7 +222,7 @@ PROOF(degu_format_target)
 }
 
 BOUND("any range, any buffer")
-CONTRACT(degu_priv_put_decimal/some_digits)
+CONTRACTED(degu_priv_put_decimal/some_digits)
 PROOF(degu_format_range)
 {
     space s = any_space();
@@ -239,7 +239,7 @@ PROOF(degu_format_range)
 }
 
 BOUND("any range, any buffer")
-CONTRACT(degu_priv_put_decimal/some_digits)
+CONTRACTED(degu_priv_put_decimal/some_digits)
 PROOF(degu_format_content_range)
 {
     space s = any_space();

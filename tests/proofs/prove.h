@@ -64,9 +64,10 @@ static char *looked_at;
 /* What stands for these functions is sum_NAME(): it may do all that the proof
    of NAME shows that NAME may do. */
 #define SUMMED(...)
-/* What contracts in the same file say of functions stands for these:
-   function/contract, ...  Each has its proof. */
-#define CONTRACT(...)
+/* Contracts of functions: this one is shown to keep to its own; those are known
+   by theirs alone (one of another name is written function/contract). */
+#define ENFORCED(name)
+#define CONTRACTED(...)
 #define PROOF(name) void prove_##name(void)
 
 #define proved(condition) __CPROVER_assert((condition), #condition)
@@ -76,7 +77,9 @@ static char *looked_at;
 
 /* The most that CBMC's pointers can tell apart: objects this long stand for
    those of any length. */
+#ifndef ANY
 #define ANY ((size_t)1 << 48)
+#endif
 
 /* Arbitrary values: CBMC knows these by the start of their names. */
 size_t nondet_size(void);

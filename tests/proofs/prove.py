@@ -52,10 +52,15 @@ class Proof:
         self.path = path
         self.name = found['name']
         self.bound = found['bound']
-        marks = dict(re.findall(r'([A-Z]+)(?:\((.*)\))?', found['marks']))
+        marks = dict(re.findall(r'([A-Z]+)(?:\(([^)]*)\))?', found['marks']))
         self.unwound = 'UNWOUND' in marks
         self.long = 'LONG' in marks
-        self.contracts = marks.get('CONTRACT', '').split()
+        self.contracts = [
+            word for (mark, option) in (
+                ('CONTRACTED', '--replace-call-with-contract'),
+                ('ENFORCED', '--enforce-contract'))
+            for name in re.findall(r'[\w/]+', marks.get(mark, ''))
+            for word in (option, name)]
         self.unwind = int(marks.get('UNWIND', 32))
         self.summed = re.findall(r'\w+', marks.get('SUMMED', ''))
 
@@ -191,14 +196,12 @@ def prepare(proof, folder):
             whole, whole)
     must('goto-instrument', '--drop-unused-functions', whole, program)
     loops = os.path.join(folder, 'loops.json')
-    if proof.unwound or not annotate(program, loops):
+    if proof.unwound or not (annotate(program, loops) or proof.contracts):
         return program
     annotated = os.path.join(folder, 'annotated')
-    replaced = [word for pair in proof.contracts
-                for word in ('--replace-call-with-contract', pair.strip(','))]
-    must('goto-instrument', '--dfcc', harness, '--apply-loop-contracts',
-         *replaced,
-         '--loop-contracts-file', loops, program, annotated)
+    must('goto-instrument', '--dfcc', harness, *proof.contracts,
+         '--apply-loop-contracts', '--loop-contracts-file', loops, program,
+         annotated)
     return annotated
 
 
