@@ -2,7 +2,7 @@
 """Proves functions of degu.h with the model checker CBMC, two at a time.
 
     prove.py               all proofs of this directory
-    prove.py NAME...       those of functions whose names contain one of these
+    prove.py NAME...       those whose names begin with one of these
     prove.py --quick       without those that take long (marked LONG)
     prove.py --list        their names
 
@@ -255,7 +255,7 @@ def main(arguments):
         return 2
     chosen = [proof for proof in proofs()
               if not (proof.long and '--quick' in options)
-              and (not names or any(name in proof.name for name in names))]
+              and (not names or proof.name.startswith(tuple(names)))]
     if '--list' in options:
         print('\n'.join(proof.title for proof in chosen))
         return 0
