@@ -26,7 +26,7 @@ static void *copy(void *dst, const void *src, size_t len)
     if (__CPROVER_same_object(to, looked_at) &&
         __CPROVER_POINTER_OFFSET(to) <= __CPROVER_POINTER_OFFSET(looked_at) &&
         (size_t)(looked_at - to) < len)
-        *looked_at = nondet_char();
+        touched = true;
     return dst;
 }
 
@@ -41,6 +41,7 @@ static space any_space(void)
     s.at = nondet_size();
     looked_at = s.dst.ptr && s.at < s.dst.cap ? s.dst.ptr + s.at : &nothing;
     s.byte = *looked_at;
+    touched = false;
     return s;
 }
 
@@ -56,31 +57,49 @@ static void check_space(const space *s, degu_err err, size_t least)
         proved(s->dst.ptr && s->dst.len <= s->dst.cap &&
                s->dst.len >= s->old.len && s->dst.len - s->old.len >= least);
     if (is_there && (s->at < s->old.len || (!err && !is_new)))
-        proved(*looked_at == s->byte);
+        proved(*looked_at == s->byte && !touched);
     reached(err == DEGU_E_SPACE && s->dst.ptr);
     reached(err == DEGU_E_SPACE && !s->dst.ptr);
     reached(err == DEGU_OK && is_there && s->at < s->old.len);
     reached(err == DEGU_OK && is_there && s->at >= s->dst.len);
-    reached(err == DEGU_OK && is_new && *looked_at != s->byte);
+    reached(err == DEGU_OK && is_new && touched);
 }
 
-/* What functions that write digits do, as far as callers are concerned. */
-#define APPENDS_DIGITS                                                        \
-    __CPROVER_assigns(w->need, *looked_at)                                    \
-    __CPROVER_ensures(w->need > __CPROVER_old(w->need))                       \
-    __CPROVER_ensures(w->need - __CPROVER_old(w->need) <= 16)                 \
-    __CPROVER_ensures(*looked_at == __CPROVER_old(*looked_at) ||              \
-                      (w->need <= w->room &&                                  \
+/* What functions that append do, as far as callers are concerned. */
+#define APPENDS                                                               \
+    __CPROVER_ensures(w->need > __CPROVER_old(w->need) || w->need == SIZE_MAX)\
+    __CPROVER_ensures(touched == __CPROVER_old(touched) ||              \
+                      (__CPROVER_old(w->need) <= w->room &&                   \
                        __CPROVER_same_object(w->ptr, looked_at) &&            \
                        looked_at >= w->ptr + __CPROVER_old(w->need) &&        \
-                       looked_at < w->ptr + w->need))
+                       (w->need > w->room || looked_at < w->ptr + w->need)))
 
 void some_digits(degu_priv_writer *w, uint64_t n)
-    __CPROVER_requires(n <= DEGU_LENGTH_MAX && w->need <= ANY)
-    APPENDS_DIGITS;
+    __CPROVER_requires(n <= DEGU_LENGTH_MAX)
+    __CPROVER_assigns(w->need, touched)
+    APPENDS
+    __CPROVER_ensures(w->need - __CPROVER_old(w->need) <= 16);
 void some_hex(degu_priv_writer *w, uint64_t n)
-    __CPROVER_requires(w->need <= ANY)
-    APPENDS_DIGITS;
+    __CPROVER_assigns(w->need, touched)
+    APPENDS
+    __CPROVER_ensures(w->need - __CPROVER_old(w->need) <= 16);
+void some_field(degu_priv_writer *w, const degu_header *header)
+    __CPROVER_assigns(w->need, touched)
+    APPENDS;
+/* With the headers unread: their validity is the business of its own proof. */
+degu_err some_fields(degu_priv_writer *w, degu_priv_head *h,
+                     const degu_header *headers, size_t count)
+    __CPROVER_requires(h->lines == 0)
+    __CPROVER_assigns(w->need, touched, h->seen, h->lines, h->framing_at,
+                      h->length, h->close, h->host, h->range, h->range_at,
+                      h->content_range, h->content_range_at)
+    __CPROVER_ensures(w->need >= __CPROVER_old(w->need))
+    __CPROVER_ensures(h->lines <= count)
+    __CPROVER_ensures(touched == __CPROVER_old(touched) ||
+                      (__CPROVER_old(w->need) <= w->room &&
+                       __CPROVER_same_object(w->ptr, looked_at) &&
+                       looked_at >= w->ptr + __CPROVER_old(w->need) &&
+                       (w->need > w->room || looked_at < w->ptr + w->need)));
 
 /* These are called for what they write into h: the formatters go by seen,
    close and length, of which any will do. */
@@ -152,17 +171,18 @@ PROOF(degu_priv_name_id)
     reached(id == 0 && name.len > 100000);
 }
 
-/* Does w end where old did plus 1 to 16 bytes, and is nothing else written? */
-static void check_digits(const space *s, degu_priv_writer old,
+/* Does w append as the contracts say? */
+static void check_append(const space *s, degu_priv_writer old,
                          degu_priv_writer w)
 {
-    proved(w.ptr == old.ptr && w.room == old.room);
-    proved(w.need > old.need && w.need - old.need <= 16);
-    if (*looked_at != s->byte)
-        proved(w.need <= w.room && s->at >= s->dst.len + old.need &&
-               s->at < s->dst.len + w.need);
-    reached(*looked_at != s->byte);
-    reached(w.need == old.need + 16 && w.need > w.room);
+    proved(w.ptr == old.ptr && w.room == old.room && w.need >= old.need);
+    if (touched)
+        proved(old.need <= w.room && s->at - s->dst.len >= old.need &&
+               s->at >= s->dst.len &&
+               (w.need > w.room || s->at - s->dst.len < w.need));
+    reached(touched);
+    reached(w.need == SIZE_MAX);
+    reached(w.need > w.room && old.need < w.room);
 }
 
 BOUND("any number that is sent, any buffer")
@@ -174,10 +194,12 @@ PROOF(degu_priv_put_decimal)
     degu_priv_writer w = degu_priv_write_to(&s.dst), old;
     uint64_t n = nondet_u64();
     given(n <= DEGU_LENGTH_MAX);
-    w.need = up_to(ANY);
+    w.need = nondet_size();
     old = w;
     degu_priv_put_decimal(&w, n);
-    check_digits(&s, old, w);
+    check_append(&s, old, w);
+    proved(w.need > old.need || w.need == SIZE_MAX);
+    proved(w.need - old.need <= 16);
 }
 
 BOUND("any number, any buffer")
@@ -186,10 +208,11 @@ PROOF(degu_priv_put_hex)
 {
     space s = any_space();
     degu_priv_writer w = degu_priv_write_to(&s.dst), old;
-    w.need = up_to(ANY);
+    w.need = nondet_size();
     old = w;
     degu_priv_put_hex(&w, nondet_u64());
-    check_digits(&s, old, w);
+    check_append(&s, old, w);
+    proved(w.need > old.need || w.need == SIZE_MAX);
 }
 
 BOUND("any number, any buffer")
@@ -255,4 +278,139 @@ PROOF(degu_format_content_range)
            (range.start >= range.stop || range.stop > range.total ||
             range.total > DEGU_LENGTH_MAX));
     reached(err == DEGU_E_RANGE);
+}
+
+static void any_headers(degu_header *headers)
+{
+    int i;
+    for (i = 0; i < 3; i++) {
+        headers[i].name = any_view(ANY);
+        headers[i].value = any_view(ANY);
+    }
+}
+
+BOUND("any header, any buffer")
+PROOF(degu_priv_put_field)
+{
+    space s = any_space();
+    degu_priv_writer w = degu_priv_write_to(&s.dst), old;
+    degu_header header;
+    header.name = any_view(ANY);
+    header.value = any_view(ANY);
+    w.need = nondet_size();
+    old = w;
+    degu_priv_put_field(&w, &header);
+    check_append(&s, old, w);
+    proved(w.need > old.need || w.need == SIZE_MAX);
+}
+
+BOUND("up to 3 headers of any length, any buffer")
+UNWIND(4)
+CONTRACT(degu_priv_check_name/some_name, degu_priv_check_value/some_value, degu_priv_name_id/some_id, degu_priv_note_field/some_meaning, degu_priv_put_field/some_field)
+PROOF(degu_priv_put_fields)
+{
+    space s = any_space();
+    degu_priv_writer w = degu_priv_write_to(&s.dst), old;
+    degu_priv_head h;
+    degu_header headers[3];
+    size_t count = up_to(3);
+    degu_err err;
+    any_headers(headers);
+    w.need = nondet_size();
+    old = w;
+    degu_priv_head_init(&h, NULL, NULL);
+    err = degu_priv_put_fields(&w, &h, headers, count);
+    check_append(&s, old, w);
+    proved(h.lines <= count);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_HOP_FIELD && count == 3);
+}
+
+BOUND("any headers, any buffer")
+UNWIND(4)
+CONTRACT(degu_priv_check_name/some_name, degu_priv_check_value/some_value, degu_priv_name_id/some_id, degu_priv_put_field/some_field)
+PROOF(degu_format_trailers)
+{
+    space s = any_space();
+    degu_header headers[DEGU_HEADER_MAX]; /* with more none is looked at */
+    size_t count = nondet_size();
+    degu_err err;
+    any_headers(headers);
+    err = degu_format_trailers(&s.dst, headers, count);
+    check_space(&s, err, 2);
+    if (count > DEGU_HEADER_MAX)
+        proved(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_HEADER_COUNT && count > 100000);
+    reached(err == DEGU_E_TRAILER_SIZE);
+    reached(err == DEGU_E_TRAILER);
+    reached(err == DEGU_E_VALUE);
+}
+
+static degu_frame any_frame(void)
+{
+    degu_frame frame;
+    frame.framing = (degu_framing)nondet_int();
+    frame.length = nondet_u64();
+    frame.close = nondet_bool();
+    return frame;
+}
+
+BOUND("any texts, any headers (see degu_priv_put_fields), any buffer")
+UNWIND(8)
+CONTRACT(degu_priv_put_fields/some_fields, degu_priv_put_decimal/some_digits, degu_parse_target/some_target)
+PROOF(degu_format_request)
+{
+    space s = any_space();
+    degu_header headers[3];
+    size_t count = up_to(ANY);
+    degu_err err;
+    err = degu_format_request(
+        &s.dst, (degu_method)nondet_int(), any_view(ANY), headers,
+        count, any_frame());
+    check_space(&s, err, 18);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_PREAMBLE_SIZE && count == 1);
+    reached(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_E_BODY_METHOD);
+}
+
+BOUND("any texts, any headers (see degu_priv_put_fields), any buffer")
+UNWIND(8)
+CONTRACT(degu_priv_put_fields/some_fields, degu_priv_put_decimal/some_digits)
+PROOF(degu_format_response)
+{
+    space s = any_space();
+    degu_header headers[3];
+    size_t count = up_to(ANY);
+    degu_err err;
+    err = degu_format_response(
+        &s.dst, (degu_method)nondet_int(), nondet_int(), any_view(ANY),
+        headers, count, any_frame());
+    check_space(&s, err, 15);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_PREAMBLE_SIZE && count == 1);
+    reached(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_E_NO_CONTENT);
+}
+
+BOUND("any size, up to 2 extensions of any length, any buffer")
+UNWIND(4)
+CONTRACT(degu_priv_put_hex/some_hex)
+PROOF(degu_format_chunk_line)
+{
+    space s = any_space();
+    degu_extension extensions[2];
+    size_t count = up_to(2), i;
+    degu_err err;
+    for (i = 0; i < 2; i++) {
+        extensions[i].key = any_view(ANY);
+        extensions[i].value = any_view(ANY);
+        extensions[i].escaped = nondet_bool();
+    }
+    err = degu_format_chunk_line(&s.dst, nondet_u64(), extensions, count);
+    check_space(&s, err, 3);
+    reached(err == DEGU_OK && count == 2);
+    reached(err == DEGU_E_CHUNK_LINE_SIZE);
+    reached(err == DEGU_E_CHUNK_EXTENSION);
 }
