@@ -52,7 +52,7 @@ class Proof:
         self.path = path
         self.name = found['name']
         self.bound = found['bound']
-        marks = dict(re.findall(r'([A-Z]+)(?:\((.*)\))?', found['marks']))
+        marks = dict(re.findall(r'([A-Z]+)(?:\(([^)]*)\))?', found['marks']))
         self.unwound = 'UNWOUND' in marks
         self.long = 'LONG' in marks
         self.contracts = marks.get('CONTRACT', '').split()
