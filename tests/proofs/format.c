@@ -95,6 +95,7 @@ static bool is_readable(degu_str text)
 void sum_degu_priv_put(degu_priv_writer *w, const char *ptr, size_t len)
 {
     proved(is_readable(degu_bytes(ptr, len)));
+    proved(w->ptr || w->need || len); /* NULL + 0 is not defined in C */
     append_some(w, len, len);
 }
 
@@ -113,6 +114,7 @@ void sum_degu_priv_put_hex(degu_priv_writer *w, uint64_t n)
 void sum_degu_priv_put_field(degu_priv_writer *w, const degu_header *header)
 {
     proved(is_readable(header->name) && is_readable(header->value));
+    proved(header->name.len >= 1);
     append_some(w, 4, SIZE_MAX);
 }
 
@@ -252,6 +254,7 @@ PROOF(degu_priv_put)
     degu_str text = any_view(ANY);
     w.need = nondet_size();
     old = w;
+    given(w.ptr || w.need || text.len);
     degu_priv_put(&w, text.ptr, text.len);
     check_append(&s, old, w, text.len);
     proved(w.need - old.need <= text.len);
@@ -409,6 +412,7 @@ PROOF(degu_priv_put_field)
     header.value = any_view(ANY);
     w.need = nondet_size();
     old = w;
+    given(header.name.len >= 1);
     degu_priv_put_field(&w, &header);
     check_append(&s, old, w, 4);
 }
