@@ -14,8 +14,8 @@ typedef struct space {
     char byte;
 } space;
 
-/* With nothing to look at copies are made.  Else only the byte that is looked at
-   is written, though both ends are checked; nothing that formats reads what it
+/* With nothing to look at copies are made.  Else only the byte that is looked
+   at is written, though both ends are checked; nothing that formats reads what it
    has written. */
 static void *copy(void *dst, const void *src, size_t len)
 {
@@ -26,9 +26,13 @@ static void *copy(void *dst, const void *src, size_t len)
     if (__CPROVER_same_object(to, looked_at) &&
         __CPROVER_POINTER_OFFSET(to) <= __CPROVER_POINTER_OFFSET(looked_at) &&
         (size_t)(looked_at - to) < len)
-        *looked_at = nondet_char();
+        touched = true;
     return dst;
 }
+
+/* Where appending begins, and how far behind that the byte is. */
+static degu_priv_writer begun;
+static size_t behind;
 
 static space any_space(void)
 {
@@ -41,11 +45,15 @@ static space any_space(void)
     s.at = nondet_size();
     looked_at = s.dst.ptr && s.at < s.dst.cap ? s.dst.ptr + s.at : &nothing;
     s.byte = *looked_at;
+    touched = false;
+    begun = degu_priv_write_to(&s.dst);
+    behind = s.at >= s.dst.len ? s.at - s.dst.len : SIZE_MAX;
     return s;
 }
 
 /* What is true of every function that appends. */
-static void check_space(const space *s, degu_err err, size_t least)
+static void check_space(const space *s, degu_err err, size_t least,
+                        size_t most)
 {
     bool is_there = s->dst.ptr && s->at < s->dst.cap;
     bool is_new = s->at >= s->old.len && s->at < s->dst.len;
@@ -54,69 +62,301 @@ static void check_space(const space *s, degu_err err, size_t least)
         proved(s->dst.len == s->old.len);
     else
         proved(s->dst.ptr && s->dst.len <= s->dst.cap &&
-               s->dst.len >= s->old.len && s->dst.len - s->old.len >= least);
+               s->dst.len >= s->old.len && s->dst.len - s->old.len >= least &&
+               s->dst.len - s->old.len <= most);
     if (is_there && (s->at < s->old.len || (!err && !is_new)))
-        proved(*looked_at == s->byte);
+        proved(*looked_at == s->byte && !touched);
     reached(err == DEGU_E_SPACE && s->dst.ptr);
     reached(err == DEGU_E_SPACE && !s->dst.ptr);
     reached(err == DEGU_OK && is_there && s->at < s->old.len);
     reached(err == DEGU_OK && is_there && s->at >= s->dst.len);
-    reached(err == DEGU_OK && is_new && *looked_at != s->byte);
+    reached(err == DEGU_OK && is_new && touched);
 }
 
-/* What functions that write digits do, as far as callers are concerned. */
-#define APPENDS_DIGITS                                                        \
-    __CPROVER_assigns(w->need, *looked_at)                                    \
-    __CPROVER_ensures(w->need > __CPROVER_old(w->need))                       \
-    __CPROVER_ensures(w->need - __CPROVER_old(w->need) <= 16)                 \
-    __CPROVER_ensures(*looked_at == __CPROVER_old(*looked_at) ||              \
-                      (w->need <= w->room &&                                  \
-                       __CPROVER_same_object(w->ptr, looked_at) &&            \
-                       looked_at >= w->ptr + __CPROVER_old(w->need) &&        \
-                       looked_at < w->ptr + w->need))
+/* ---- What stands for functions that have a proof of their own ---- */
 
-void some_digits(degu_priv_writer *w, uint64_t n)
-    __CPROVER_requires(n <= DEGU_LENGTH_MAX && w->need <= ANY)
-    APPENDS_DIGITS;
-void some_hex(degu_priv_writer *w, uint64_t n)
-    __CPROVER_requires(w->need <= ANY)
-    APPENDS_DIGITS;
+/* From least to most bytes are appended, of which one may be looked at. */
+static void append_some(degu_priv_writer *w, size_t least, size_t most)
+{
+    size_t old = w->need, n = up_to(most);
+    given(n >= least);
+    proved(w->ptr == begun.ptr && w->room == begun.room);
+    w->need += DEGU_PRIV_MIN(n, SIZE_MAX - old);
+    if (behind >= old && behind < DEGU_PRIV_MIN(w->room, w->need) &&
+        nondet_bool())
+        touched = true;
+}
 
-/* These are called for what they write into h: the formatters go by seen,
-   close and length, of which any will do. */
-degu_err some_meaning(degu_priv_head *h, unsigned id, degu_str value, size_t at)
-    __CPROVER_requires(id <= DEGU_PRIV_IF_UNMODIFIED_SINCE)
-    __CPROVER_requires(value.len == 0 || __CPROVER_r_ok(value.ptr, value.len))
-    __CPROVER_assigns(h->framing_at, h->length, h->close, h->host, h->range,
-                      h->range_at, h->content_range, h->content_range_at);
+static bool is_readable(degu_str text)
+{
+    return text.len == 0 || __CPROVER_r_ok(text.ptr, text.len);
+}
 
-/* And these for an outcome. */
-#define READABLE(ptr, len)                                                    \
-    __CPROVER_requires((len) == 0 || __CPROVER_r_ok((ptr), (len)))
+void sum_degu_priv_put(degu_priv_writer *w, const char *ptr, size_t len)
+{
+    proved(is_readable(degu_bytes(ptr, len)));
+    proved(w->ptr || w->need || len); /* NULL + 0 is not defined in C */
+    append_some(w, len, len);
+}
 
-degu_err some_name(degu_str name)
-    READABLE(name.ptr, name.len)
-    __CPROVER_assigns()
-    __CPROVER_ensures(__CPROVER_return_value != DEGU_OK ||
-                      (name.len >= 1 && name.len <= DEGU_NAME_MAX));
-degu_err some_value(degu_str value)
-    READABLE(value.ptr, value.len)
-    __CPROVER_assigns();
-unsigned some_id(const char *name, size_t len)
-    READABLE(name, len)
-    __CPROVER_requires(len >= 1)
-    __CPROVER_assigns()
-    __CPROVER_ensures(__CPROVER_return_value <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
-degu_err some_target(degu_str target, degu_str *path, degu_str *query,
-                     size_t *error_at)
-    READABLE(target.ptr, target.len)
-    __CPROVER_assigns(*path, *query, *error_at)
-    __CPROVER_ensures(__CPROVER_return_value != DEGU_OK || target.len >= 1);
-degu_err some_query(const char *ptr, size_t len, size_t *i)
-    READABLE(ptr, len)
-    __CPROVER_requires(*i <= len)
-    __CPROVER_assigns(*i)
-    __CPROVER_ensures(*i <= len);
+void sum_degu_priv_put_decimal(degu_priv_writer *w, uint64_t n)
+{
+    proved(n <= DEGU_LENGTH_MAX);
+    append_some(w, 1, 16);
+}
+
+void sum_degu_priv_put_hex(degu_priv_writer *w, uint64_t n)
+{
+    (void)n;
+    append_some(w, 1, 16);
+}
+
+void sum_degu_priv_put_field(degu_priv_writer *w, const degu_header *header)
+{
+    proved(is_readable(header->name) && is_readable(header->value));
+    proved(header->name.len >= 1);
+    append_some(w, 4, SIZE_MAX);
+}
+
+degu_err sum_degu_priv_put_quoted(degu_priv_writer *w, degu_str value)
+{
+    degu_err err = any_error();
+    proved(is_readable(value));
+    append_some(w, err ? 0 : 2, SIZE_MAX);
+    return err;
+}
+
+size_t sum_degu_span(const char *ptr, size_t len, unsigned bit)
+{
+    (void)bit;
+    proved(is_readable(degu_bytes(ptr, len)));
+    return up_to(len);
+}
+
+size_t sum_degu_priv_span_value(const char *ptr, size_t len)
+{
+    return sum_degu_span(ptr, len, DEGU_VALUE);
+}
+
+bool sum_degu_is(degu_str a, const char *text)
+{
+    (void)text;
+    proved(is_readable(a));
+    return nondet_bool();
+}
+
+degu_err sum_degu_priv_check_name(degu_str name)
+{
+    degu_err err = any_error();
+    proved(is_readable(name));
+    given(err || (name.len >= 1 && name.len <= DEGU_NAME_MAX));
+    return err;
+}
+
+degu_err sum_degu_priv_check_value(degu_str value)
+{
+    proved(is_readable(value));
+    return any_error();
+}
+
+unsigned sum_degu_priv_name_id(const char *name, size_t len)
+{
+    unsigned id = nondet_unsigned();
+    proved(len >= 1 && __CPROVER_r_ok(name, len));
+    given(id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
+    return id;
+}
+
+degu_err sum_degu_parse_target(degu_str target, degu_str *path,
+                               degu_str *query, size_t *error_at)
+{
+    degu_err err = any_error();
+    proved(is_readable(target));
+    given(err || target.len >= 1);
+    *path = degu_bytes(target.ptr, up_to(target.len));
+    *query = nondet_bool() ? degu_bytes(NULL, 0) : *path;
+    *error_at = up_to(target.len);
+    return err;
+}
+
+degu_err sum_degu_priv_take_query(const char *ptr, size_t len, size_t *i)
+{
+    size_t start = *i;
+    proved(start <= len && __CPROVER_r_ok(ptr, len));
+    *i = nondet_size();
+    given(start <= *i && *i <= len);
+    return any_error();
+}
+
+static bool sum_is(degu_str text)
+{
+    proved(__CPROVER_r_ok(text.ptr, text.len));
+    return nondet_bool();
+}
+
+bool sum_degu_priv_is_host(degu_str text)
+{
+    return sum_is(text);
+}
+
+bool sum_degu_priv_says_close(degu_str text)
+{
+    return sum_is(text);
+}
+
+/* Where a host or a range was is nothing to those who format. */
+degu_err sum_degu_priv_note_field(degu_priv_head *h, unsigned id,
+                                  degu_str value, size_t at)
+{
+    (void)at;
+    proved(id >= 1 && id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
+    proved(is_readable(value));
+    h->length = up_to(DEGU_LENGTH_MAX);
+    h->close = nondet_bool();
+    return any_error();
+}
+
+degu_err sum_degu_priv_put_fields(degu_priv_writer *w, degu_priv_head *h,
+                                  const degu_header *headers, size_t count)
+{
+    proved(h->lines == 0 && h->seen == 0);
+    proved(count <= 3 && __CPROVER_r_ok(headers, count * sizeof *headers));
+    append_some(w, 0, SIZE_MAX);
+    h->lines = up_to(count);
+    h->seen = nondet_unsigned();
+    h->length = up_to(DEGU_LENGTH_MAX);
+    h->close = nondet_bool();
+    return any_error();
+}
+
+/* ---- Numbers, targets ---- */
+
+/* Does w append, and at least so much, as append_some() has it? */
+static void check_append(const space *s, degu_priv_writer old,
+                         degu_priv_writer w, size_t least)
+{
+    proved(w.ptr == old.ptr && w.room == old.room && w.need >= old.need);
+    proved(w.need - old.need >= least || w.need == SIZE_MAX);
+    if (touched)
+        proved(old.need <= w.room && s->at >= s->dst.len &&
+               s->at - s->dst.len >= old.need &&
+               s->at - s->dst.len < DEGU_PRIV_MIN(w.room, w.need));
+    reached(touched);
+    reached(w.need == SIZE_MAX);
+    reached(w.need > w.room && old.need < w.room);
+}
+
+BOUND("any text, any buffer")
+PROOF(degu_priv_put)
+{
+    space s = any_space();
+    degu_priv_writer w = begun, old;
+    degu_str text = any_view(ANY);
+    w.need = nondet_size();
+    old = w;
+    given(w.ptr || w.need || text.len);
+    degu_priv_put(&w, text.ptr, text.len);
+    check_append(&s, old, w, text.len);
+    proved(w.need - old.need <= text.len);
+}
+
+BOUND("any number that is sent, any buffer")
+LONG
+UNWIND(9)
+SUMMED(degu_priv_put)
+PROOF(degu_priv_put_decimal)
+{
+    space s = any_space();
+    degu_priv_writer w = begun, old;
+    uint64_t n = nondet_u64();
+    given(n <= DEGU_LENGTH_MAX);
+    w.need = nondet_size();
+    old = w;
+    degu_priv_put_decimal(&w, n);
+    check_append(&s, old, w, 1);
+    proved(w.need - old.need <= 16);
+}
+
+BOUND("any number, any buffer")
+UNWIND(17)
+SUMMED(degu_priv_put)
+PROOF(degu_priv_put_hex)
+{
+    space s = any_space();
+    degu_priv_writer w = begun, old;
+    w.need = nondet_size();
+    old = w;
+    degu_priv_put_hex(&w, nondet_u64());
+    check_append(&s, old, w, 1);
+    proved(w.need - old.need <= 16);
+}
+
+BOUND("any number, any buffer")
+SUMMED(degu_priv_put_decimal)
+PROOF(degu_format_length)
+{
+    space s = any_space();
+    uint64_t length = nondet_u64();
+    degu_err err = degu_format_length(&s.dst, length);
+    check_space(&s, err, 1, 16);
+    proved(err == DEGU_OK || err == DEGU_E_SPACE || err == DEGU_E_LENGTH);
+    proved((err == DEGU_E_LENGTH) == (length > DEGU_LENGTH_MAX));
+    reached(err == DEGU_OK && s.dst.len - s.old.len == 16);
+}
+
+BOUND("any texts, any buffer")
+SUMMED(degu_priv_put, degu_parse_target, degu_priv_take_query)
+PROOF(degu_format_target)
+{
+    space s = any_space();
+    degu_str path = any_view(ANY), query = any_view(ANY);
+    degu_err err = degu_format_target(&s.dst, path, query);
+    check_space(&s, err, 1, DEGU_PREAMBLE_MAX);
+    if (err == DEGU_OK)
+        proved(s.dst.len - s.old.len ==
+               path.len + (query.ptr ? 1 + query.len : 0));
+    reached(err == DEGU_OK && query.ptr && path.len > 1000);
+    reached(err == DEGU_E_TARGET_SIZE && path.len > 100000);
+    reached(err == DEGU_E_PERCENT && path.len > 100000);
+}
+
+BOUND("any range, any buffer")
+SUMMED(degu_priv_put, degu_priv_put_decimal)
+PROOF(degu_format_range)
+{
+    space s = any_space();
+    degu_range range;
+    degu_err err;
+    range.start = nondet_u64();
+    range.stop = nondet_u64();
+    err = degu_format_range(&s.dst, range);
+    check_space(&s, err, 9, 64);
+    proved(err == DEGU_OK || err == DEGU_E_SPACE || err == DEGU_E_RANGE);
+    proved((err == DEGU_E_RANGE) == (range.start >= range.stop ||
+                                     range.stop > DEGU_LENGTH_MAX));
+    reached(err == DEGU_E_RANGE);
+}
+
+BOUND("any range, any buffer")
+SUMMED(degu_priv_put, degu_priv_put_decimal)
+PROOF(degu_format_content_range)
+{
+    space s = any_space();
+    degu_content_range range;
+    degu_err err;
+    range.start = nondet_u64();
+    range.stop = nondet_u64();
+    range.total = nondet_u64();
+    err = degu_format_content_range(&s.dst, range);
+    check_space(&s, err, 11, 64);
+    proved(err == DEGU_OK || err == DEGU_E_SPACE || err == DEGU_E_RANGE);
+    proved((err == DEGU_E_RANGE) ==
+           (range.start >= range.stop || range.stop > range.total ||
+            range.total > DEGU_LENGTH_MAX));
+    reached(err == DEGU_E_RANGE);
+}
+
+/* ---- Field lines ---- */
 
 BOUND("any text")
 PROOF(degu_priv_check_name)
@@ -152,107 +392,179 @@ PROOF(degu_priv_name_id)
     reached(id == 0 && name.len > 100000);
 }
 
-/* Does w end where old did plus 1 to 16 bytes, and is nothing else written? */
-static void check_digits(const space *s, degu_priv_writer old,
-                         degu_priv_writer w)
+static void any_headers(degu_header *headers)
 {
-    proved(w.ptr == old.ptr && w.room == old.room);
-    proved(w.need > old.need && w.need - old.need <= 16);
-    if (*looked_at != s->byte)
-        proved(w.need <= w.room && s->at >= s->dst.len + old.need &&
-               s->at < s->dst.len + w.need);
-    reached(*looked_at != s->byte);
-    reached(w.need == old.need + 16 && w.need > w.room);
+    int i;
+    for (i = 0; i < 3; i++) {
+        headers[i].name = any_view(ANY);
+        headers[i].value = any_view(ANY);
+    }
 }
 
-BOUND("any number that is sent, any buffer")
-LONG
-UNWIND(9)
-PROOF(degu_priv_put_decimal)
+BOUND("any header, any buffer")
+SUMMED(degu_priv_put)
+PROOF(degu_priv_put_field)
 {
     space s = any_space();
-    degu_priv_writer w = degu_priv_write_to(&s.dst), old;
-    uint64_t n = nondet_u64();
-    given(n <= DEGU_LENGTH_MAX);
-    w.need = up_to(ANY);
+    degu_priv_writer w = begun, old;
+    degu_header header;
+    header.name = any_view(ANY);
+    header.value = any_view(ANY);
+    w.need = nondet_size();
     old = w;
-    degu_priv_put_decimal(&w, n);
-    check_digits(&s, old, w);
+    given(header.name.len >= 1);
+    degu_priv_put_field(&w, &header);
+    check_append(&s, old, w, 4);
 }
 
-BOUND("any number, any buffer")
-UNWIND(17)
-PROOF(degu_priv_put_hex)
+/* What parse.c shows of received heads, here of values that lie anywhere. */
+BOUND("any value that is there, anywhere")
+SUMMED(degu_priv_is_host, degu_priv_says_close)
+PROOF(degu_priv_note_field__sent)
+{
+    degu_priv_head h;
+    degu_str value = any_text(ANY);
+    unsigned id = nondet_unsigned();
+    degu_err err;
+    degu_priv_head_init(&h, NULL, NULL);
+    given(id >= 1 && id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
+    h.length = up_to(DEGU_LENGTH_MAX);
+    h.seen = nondet_unsigned();
+    err = degu_priv_note_field(&h, id, value, 0);
+    proved(h.length <= DEGU_LENGTH_MAX && h.lines == 0);
+    reached(!err && id == DEGU_PRIV_HOST);
+    reached(err == DEGU_E_HOST && value.len > 1000);
+    reached(err == DEGU_E_LENGTH && value.len > 1000);
+}
+
+BOUND("up to 3 headers of any length, any buffer")
+UNWIND(4)
+SUMMED(degu_priv_check_name, degu_priv_check_value, degu_priv_name_id,
+       degu_priv_note_field, degu_priv_put_field, degu_is)
+PROOF(degu_priv_put_fields)
 {
     space s = any_space();
-    degu_priv_writer w = degu_priv_write_to(&s.dst), old;
-    w.need = up_to(ANY);
+    degu_priv_writer w = begun, old;
+    degu_priv_head h;
+    degu_header headers[3];
+    size_t count = up_to(3);
+    degu_err err;
+    any_headers(headers);
+    w.need = nondet_size();
     old = w;
-    degu_priv_put_hex(&w, nondet_u64());
-    check_digits(&s, old, w);
+    degu_priv_head_init(&h, NULL, NULL);
+    err = degu_priv_put_fields(&w, &h, headers, count);
+    check_append(&s, old, w, 0);
+    proved(h.lines <= count && h.length <= DEGU_LENGTH_MAX);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_HOP_FIELD && count == 3);
 }
 
-BOUND("any number, any buffer")
-CONTRACTED(degu_priv_put_decimal/some_digits)
-PROOF(degu_format_length)
+BOUND("any headers, any buffer")
+UNWIND(4)
+SUMMED(degu_priv_put, degu_priv_check_name, degu_priv_check_value,
+       degu_priv_name_id, degu_priv_put_field)
+PROOF(degu_format_trailers)
 {
     space s = any_space();
-    uint64_t length = nondet_u64();
-    degu_err err = degu_format_length(&s.dst, length);
-    check_space(&s, err, 1);
-    proved(err == DEGU_OK || err == DEGU_E_SPACE || err == DEGU_E_LENGTH);
-    proved((err == DEGU_E_LENGTH) == (length > DEGU_LENGTH_MAX));
-    reached(err == DEGU_OK && s.dst.len - s.old.len == 16);
-}
-
-BOUND("any texts, any buffer")
-CONTRACTED(degu_parse_target/some_target, degu_priv_take_query/some_query)
-PROOF(degu_format_target)
-{
-    space s = any_space();
-    degu_str path = any_view(ANY), query = any_view(ANY);
-    degu_err err = degu_format_target(&s.dst, path, query);
-    check_space(&s, err, 1);
-    if (err == DEGU_OK)
-        proved(s.dst.len - s.old.len ==
-               path.len + (query.ptr ? 1 + query.len : 0));
-    reached(err == DEGU_OK && query.ptr && path.len > 1000);
-    reached(err == DEGU_E_TARGET_SIZE && path.len > 100000);
-    reached(err == DEGU_E_PERCENT && path.len > 100000);
-}
-
-BOUND("any range, any buffer")
-CONTRACTED(degu_priv_put_decimal/some_digits)
-PROOF(degu_format_range)
-{
-    space s = any_space();
-    degu_range range;
+    degu_header headers[DEGU_HEADER_MAX]; /* with more none is looked at */
+    size_t count = nondet_size();
     degu_err err;
-    range.start = nondet_u64();
-    range.stop = nondet_u64();
-    err = degu_format_range(&s.dst, range);
-    check_space(&s, err, 9);
-    proved(err == DEGU_OK || err == DEGU_E_SPACE || err == DEGU_E_RANGE);
-    proved((err == DEGU_E_RANGE) == (range.start >= range.stop ||
-                                     range.stop > DEGU_LENGTH_MAX));
-    reached(err == DEGU_E_RANGE);
+    any_headers(headers);
+    err = degu_format_trailers(&s.dst, headers, count);
+    check_space(&s, err, 2, DEGU_TRAILER_MAX);
+    if (count > DEGU_HEADER_MAX)
+        proved(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_HEADER_COUNT && count > 100000);
+    reached(err == DEGU_E_TRAILER_SIZE);
+    reached(err == DEGU_E_TRAILER);
+    reached(err == DEGU_E_VALUE);
 }
 
-BOUND("any range, any buffer")
-CONTRACTED(degu_priv_put_decimal/some_digits)
-PROOF(degu_format_content_range)
+/* ---- Heads ---- */
+
+static degu_frame any_frame(void)
+{
+    degu_frame frame;
+    frame.framing = (degu_framing)nondet_int();
+    frame.length = nondet_u64();
+    frame.close = nondet_bool();
+    return frame;
+}
+
+BOUND("any texts, up to 3 headers of any length, any buffer")
+UNWIND(8)
+SUMMED(degu_priv_put, degu_priv_put_fields, degu_priv_put_decimal,
+       degu_parse_target)
+PROOF(degu_format_request)
 {
     space s = any_space();
-    degu_content_range range;
+    degu_header headers[3];
+    size_t count = up_to(3);
     degu_err err;
-    range.start = nondet_u64();
-    range.stop = nondet_u64();
-    range.total = nondet_u64();
-    err = degu_format_content_range(&s.dst, range);
-    check_space(&s, err, 11);
-    proved(err == DEGU_OK || err == DEGU_E_SPACE || err == DEGU_E_RANGE);
-    proved((err == DEGU_E_RANGE) ==
-           (range.start >= range.stop || range.stop > range.total ||
-            range.total > DEGU_LENGTH_MAX));
-    reached(err == DEGU_E_RANGE);
+    err = degu_format_request(
+        &s.dst, (degu_method)nondet_int(), any_view(ANY), headers,
+        count, any_frame());
+    check_space(&s, err, 18, DEGU_PREAMBLE_MAX);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_PREAMBLE_SIZE && count == 1);
+    reached(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_E_BODY_METHOD);
+}
+
+BOUND("any texts, up to 3 headers of any length, any buffer")
+SUMMED(degu_priv_put, degu_priv_put_fields, degu_priv_put_decimal,
+       degu_priv_span_value)
+PROOF(degu_format_response)
+{
+    space s = any_space();
+    degu_header headers[3];
+    size_t count = up_to(3);
+    degu_err err;
+    err = degu_format_response(
+        &s.dst, (degu_method)nondet_int(), nondet_int(), any_view(ANY),
+        headers, count, any_frame());
+    check_space(&s, err, 15, DEGU_PREAMBLE_MAX);
+    reached(err == DEGU_OK && count == 3);
+    reached(err == DEGU_E_PREAMBLE_SIZE && count == 1);
+    reached(err == DEGU_E_HEADER_COUNT);
+    reached(err == DEGU_E_NO_CONTENT);
+}
+
+/* ---- Chunk lines ---- */
+
+BOUND("any text, any buffer")
+SUMMED(degu_priv_put, degu_span)
+PROOF(degu_priv_put_quoted)
+{
+    space s = any_space();
+    degu_priv_writer w = begun, old;
+    degu_err err;
+    w.need = nondet_size();
+    old = w;
+    err = degu_priv_put_quoted(&w, any_view(ANY));
+    check_append(&s, old, w, err ? 0 : 2);
+    reached(err == DEGU_E_CHUNK_EXTENSION);
+}
+
+BOUND("any size, up to 2 extensions of any length, any buffer")
+UNWIND(4)
+SUMMED(degu_priv_put, degu_priv_put_hex, degu_priv_put_quoted, degu_span)
+PROOF(degu_format_chunk_line)
+{
+    space s = any_space();
+    degu_extension extensions[2];
+    size_t count = up_to(2), i;
+    degu_err err;
+    for (i = 0; i < 2; i++) {
+        extensions[i].key = any_view(ANY);
+        extensions[i].value = any_view(ANY);
+        extensions[i].escaped = nondet_bool();
+    }
+    err = degu_format_chunk_line(&s.dst, nondet_u64(), extensions, count);
+    check_space(&s, err, 3, DEGU_CHUNK_LINE_MAX);
+    reached(err == DEGU_OK && count == 2);
+    reached(err == DEGU_E_CHUNK_LINE_SIZE);
+    reached(err == DEGU_E_CHUNK_EXTENSION);
 }

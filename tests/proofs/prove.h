@@ -46,6 +46,7 @@ static int compare(const void *a, const void *b, size_t len)
 
 /* A byte of the output: the one that copies in format.c are made for. */
 static char *looked_at;
+static bool touched; /* it is, by one of these copies */
 
 #define DEGU_STATIC
 #define DEGU_NO_SOCKETS

@@ -47,3 +47,13 @@ PROOF(degu_scan_head)
     reached(err == DEGU_E_TARGET_SIZE);
     reached(err == DEGU_E_EMPTY_LINE);
 }
+
+BOUND("any bytes")
+PROOF(degu_priv_span_value)
+{
+    degu_str text = any_view(ANY);
+    size_t n = degu_priv_span_value(text.ptr, text.len);
+    proved(n <= text.len);
+    reached(n == text.len && n > 100000);
+    reached(n < text.len && n > 100000);
+}
