@@ -31,7 +31,7 @@ HOW = ('They belong to CBMC 6 (cprover.diffblue.com); on Debian '
 TOOLS = ('goto-cc', 'goto-instrument', 'cbmc')
 CHECKS = ['--pointer-overflow-check', '--unsigned-overflow-check',
           '--conversion-check', '--unwinding-assertions',
-          '--object-bits', '10']
+          '--object-bits', '8']
 # Small limits, so that they are reached; what is proved of them holds for
 # others as well, as the code knows them by name only.
 LIMITS = {'DEGU_HEADER_MAX': 3}
