@@ -18,7 +18,7 @@ import run as runner
 
 MEMCHECK = ['valgrind', '--quiet', '--error-exitcode=99', '--leak-check=full',
             '--show-leak-kinds=definite', '--errors-for-leak-kinds=definite',
-            '--num-callers=30']
+            '--num-callers=30', '--fair-sched=try']
 C_FLAGS = ['-O1', '-g', '-DUNDER_VALGRIND', '-pthread', '-I' + runner.ROOT]
 
 
