@@ -25,6 +25,7 @@ import ctypes
 import gc
 import glob
 import os
+import re
 import subprocess
 import sys
 import time
@@ -43,6 +44,12 @@ ROUNDS = 4
 REPEATS = 25
 MORE = 30
 SLOW = 0.15
+# Left out, each with its reason.
+LEFT_OUT = {
+    'test_tls_config.py::test_resumption':
+        'SSLSocket.session of CPython 3.11 leaks',
+    'test_rgi.py::test_whatever_is_returned':
+        'Hypothesis keeps a block of most runs, of an empty test as well'}
 SECONDS = float(os.environ.get('LEAKS_SECONDS', '5'))
 WHAT = ('blocks', 'references', 'descriptors', 'threads', 'bytes')
 
@@ -62,8 +69,9 @@ forget_strategies = getattr(strategies, 'clear_strategy_cache', None) or \
 
 def sample():
     # These keep what was used last, up to some thousand: names of attributes,
-    # and what Hypothesis was told to search.
+    # patterns, and what Hypothesis was told to search.
     sys._clear_type_cache()
+    re.purge()
     forget_strategies()
     for _ in range(3):  # what is freed may free more
         gc.collect()
@@ -218,8 +226,9 @@ def grows_again(function):
 def here(arguments):
     """In this process."""
     repeat = Repeat()
-    status = pytest.main(['-q', '-p', 'no:cacheprovider', *arguments],
-                         [repeat])
+    status = pytest.main(
+        ['-q', '-p', 'no:cacheprovider', *arguments,
+         *('--deselect=tests/py/' + name for name in LEFT_OUT)], [repeat])
     done = repeat.functions
     bad = [one for one in done if one.failed]
     for one in done:
@@ -253,6 +262,8 @@ def main(arguments):
     if arguments[:1] == ['--here']:
         os.environ.setdefault('DEGU_EXAMPLES', '10')
         return here(arguments[1:])
+    for (name, reason) in LEFT_OUT.items():
+        print('left out: {}: {}'.format(name, reason))
     # The long ones first.
     arguments = arguments or sorted(glob.glob(HERE + '/py/test_*.py'),
                                     key=os.path.getsize, reverse=True)
