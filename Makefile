@@ -76,7 +76,7 @@ coverage: coverage-packages ## lines and branches that the C tests and the fuzz 
 valgrind: valgrind-packages extension ## C and Python tests under memcheck; takes hours
 	@CC='$(CC)' $(PYTHON) tests/valgrind.py
 
-leaks: leaks-packages extension ## Python tests a hundred times and more: what grows; half an hour and more
+leaks: leaks-packages extension ## Python tests a hundred times and more: what grows; about an hour
 	@PYTHONPATH=py $(PYTHON) tests/leaks.py
 
 bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls

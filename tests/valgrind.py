@@ -11,14 +11,17 @@ printed; the tests count their own.  Programs that tests start run without it,
 and in test_server one test is left out, see there.
 """
 
+import glob
 import os
 import sys
+import tempfile
 
 import run as runner
 
 MEMCHECK = ['valgrind', '--quiet', '--error-exitcode=99', '--leak-check=full',
             '--show-leak-kinds=definite', '--errors-for-leak-kinds=definite',
-            '--num-callers=30']
+            '--num-callers=30', '--fair-sched=try',
+            '--suppressions=' + os.path.join(runner.HERE, 'valgrind.supp')]
 C_FLAGS = ['-O1', '-g', '-DUNDER_VALGRIND', '-pthread', '-I' + runner.ROOT]
 
 
@@ -38,11 +41,36 @@ def c_tests(tests):
 
 
 def python_tests(arguments):
-    runner.run('Python tests', [
-        *MEMCHECK, sys.executable, '-m', 'pytest', '-q', '--capture=sys', '-p',
-        'no:cacheprovider', '-p', 'no:faulthandler',
-        *(arguments or ['tests/py'])],
-        PYTHONMALLOC='malloc', DEGU_SANITIZED='1')
+    """A run for each module, all of them even if one fails."""
+    bad = [name for name in arguments or
+           sorted(glob.glob(runner.HERE + '/py/test_*.py'))
+           if not python_test(os.path.relpath(name, runner.ROOT))]
+    if bad:
+        raise runner.Failed(', '.join(bad))
+
+
+def python_test(name):
+    """Is it good?  Copies that tests fork are under memcheck as well, and
+    write what they find into files of their own."""
+    with tempfile.TemporaryDirectory(prefix='degu-valgrind.') as folder:
+        try:
+            # Tests look at the exit status of copies.
+            runner.run(name, [
+                *MEMCHECK, '--error-exitcode=0',
+                '--log-file=' + folder + '/%p', sys.executable, '-m',
+                'pytest', '-q', '--capture=sys', '-p', 'no:cacheprovider',
+                '-p', 'no:faulthandler', name],
+                PYTHONMALLOC='malloc', DEGU_SANITIZED='1')
+            good = True
+        except runner.Failed:
+            good = False
+        for path in sorted(glob.glob(folder + '/*')):
+            with open(path, errors='replace') as file:
+                text = file.read()
+            if text:
+                good = False
+                print(text[:20000])
+    return good
 
 
 def main(kind='', *arguments):
