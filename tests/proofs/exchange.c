@@ -18,6 +18,7 @@ PROOF(degu_conn_init)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 ENFORCED(degu_priv_read_line)
 PROOF(degu_priv_read_line)
 {
@@ -33,6 +34,7 @@ PROOF(degu_priv_read_line)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 ENFORCED(degu_priv_read_mark)
 PROOF(degu_priv_read_mark)
 {
@@ -44,6 +46,7 @@ PROOF(degu_priv_read_mark)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 ENFORCED(degu_priv_read_trailer)
 CONTRACTED(degu_priv_read_line, degu_parse_fields)
 PROOF(degu_priv_read_trailer)
@@ -69,6 +72,7 @@ PROOF(degu_priv_continue)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 ENFORCED(degu_read_chunk)
 CONTRACTED(degu_priv_read_line, degu_priv_read_mark, degu_priv_read_trailer,
            degu_priv_continue, degu_parse_chunk_line)
@@ -106,6 +110,7 @@ PROOF(degu_read_chunk_data)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 ENFORCED(degu_read_body)
 CONTRACTED(degu_priv_continue, degu_read_chunk)
 PROOF(degu_read_body)
@@ -128,6 +133,7 @@ PROOF(degu_read_body)
 }
 
 BOUND("any connection")
+LONG
 CONTRACTED(degu_read_chunk, degu_read_body)
 PROOF(degu_drain_body)
 {
@@ -143,6 +149,7 @@ PROOF(degu_drain_body)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 CONTRACTED(degu_parse_fields)
 PROOF(degu_read_trailers)
 {
@@ -158,6 +165,7 @@ PROOF(degu_read_trailers)
 }
 
 BOUND("any connection")
+LONG
 PROOF(degu_expect_body)
 {
     degu_source source;
@@ -171,6 +179,7 @@ PROOF(degu_expect_body)
 }
 
 BOUND("any connection")
+LONG
 PROOF(degu_conn_error_bytes)
 {
     degu_source source;
@@ -182,6 +191,7 @@ PROOF(degu_conn_error_bytes)
 }
 
 BOUND("any connection")
+LONG
 PROOF(degu_conn_check)
 {
     degu_source source;
@@ -196,6 +206,7 @@ PROOF(degu_conn_check)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 ENFORCED(degu_priv_read_head)
 CONTRACTED(degu_scan_head, degu_priv_head_too_large)
 PROOF(degu_priv_read_head)
@@ -210,6 +221,7 @@ PROOF(degu_priv_read_head)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 CONTRACTED(degu_priv_read_head, degu_parse_request)
 PROOF(degu_read_request)
 {
@@ -231,6 +243,7 @@ PROOF(degu_read_request)
 }
 
 BOUND("any connection, buffers of up to 128 KiB")
+LONG
 CONTRACTED(degu_priv_read_head, degu_parse_response)
 PROOF(degu_read_response)
 {

@@ -15,8 +15,8 @@ typedef struct space {
 } space;
 
 /* With nothing to look at copies are made.  Else only the byte that is looked
-   at is written, though both ends are checked; nothing that formats reads what it
-   has written. */
+   at is written, though both ends are checked; nothing that formats reads what
+   it has written. */
 static void *copy(void *dst, const void *src, size_t len)
 {
     char *to = dst;
@@ -247,6 +247,7 @@ static void check_append(const space *s, degu_priv_writer old,
 }
 
 BOUND("any text, any buffer")
+LONG
 PROOF(degu_priv_put)
 {
     space s = any_space();
@@ -338,6 +339,7 @@ PROOF(degu_format_range)
 }
 
 BOUND("any range, any buffer")
+LONG
 SUMMED(degu_priv_put, degu_priv_put_decimal)
 PROOF(degu_format_content_range)
 {
@@ -381,6 +383,7 @@ PROOF(degu_priv_check_value)
 }
 
 BOUND("any text")
+LONG
 PROOF(degu_priv_name_id)
 {
     degu_str name = any_text(ANY);
@@ -438,6 +441,7 @@ PROOF(degu_priv_note_field__sent)
 }
 
 BOUND("up to 3 headers of any length, any buffer")
+LONG
 UNWIND(4)
 SUMMED(degu_priv_check_name, degu_priv_check_value, degu_priv_name_id,
        degu_priv_note_field, degu_priv_put_field, degu_is)
@@ -535,6 +539,7 @@ PROOF(degu_format_response)
 /* ---- Chunk lines ---- */
 
 BOUND("any text, any buffer")
+LONG
 SUMMED(degu_priv_put, degu_span)
 PROOF(degu_priv_put_quoted)
 {

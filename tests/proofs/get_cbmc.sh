@@ -36,7 +36,8 @@ next_sources() {
 
 next_apt() {
     apt-get -qq -o Dir::Etc::SourceList=/dev/null \
-        -o Dir::Etc::SourceParts="$work/parts" -o Dir::State::Lists="$work/lists" \
+        -o Dir::Etc::SourceParts="$work/parts" \
+        -o Dir::State::Lists="$work/lists" \
         -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
         -o APT::Sandbox::User=root "$@"
 }
@@ -60,8 +61,8 @@ wrap() {
     cat > "/usr/local/bin/$1" << END
 #!/bin/sh
 lib=\$(echo $root/usr/lib/*-linux-gnu)
-exec "\$(ls $root/usr/lib64/ld-linux*.so* \$lib/ld-linux*.so* 2> /dev/null |
-    head -n 1)" --library-path "\$lib:$root/usr/lib" $root/usr/bin/$1 "\$@"
+loader=\$(ls $root/usr/lib64/ld-linux* \$lib/ld-linux* 2> /dev/null | head -n 1)
+exec "\$loader" --library-path "\$lib:$root/usr/lib" $root/usr/bin/$1 "\$@"
 END
     chmod 755 "/usr/local/bin/$1"
 }
@@ -69,7 +70,7 @@ END
 all_there && exit 0
 command -v apt-get > /dev/null || exit 0 # prove.py says what is missing
 if [ "$(id -u)" -ne 0 ]; then
-    echo "the model checker CBMC is missing; please run, and then try again:" >&2
+    echo "CBMC is missing; please run, and then try again:" >&2
     echo "    sudo sh tests/proofs/get_cbmc.sh" >&2
     exit 1
 fi

@@ -21,6 +21,7 @@ PROOF(degu_parse_length)
 }
 
 BOUND("any text")
+LONG
 PROOF(degu_parse_range)
 {
     degu_str text = any_view(ANY);
@@ -34,6 +35,7 @@ PROOF(degu_parse_range)
 }
 
 BOUND("any text")
+LONG
 PROOF(degu_parse_content_range)
 {
     degu_str text = any_view(ANY);
@@ -103,6 +105,7 @@ bool sum_degu_priv_is_dots(const char *ptr, size_t len)
 }
 
 BOUND("any text")
+LONG
 SUMMED(degu_priv_is_dots)
 PROOF(degu_priv_parse_part)
 {
@@ -110,12 +113,14 @@ PROOF(degu_priv_parse_part)
 }
 
 BOUND("any text")
+LONG
 PROOF(degu_priv_take_query)
 {
     prove_walk(degu_priv_take_query);
 }
 
 BOUND("any text")
+LONG
 SUMMED(degu_priv_parse_part, degu_priv_take_query)
 PROOF(degu_parse_target)
 {
@@ -184,6 +189,7 @@ PROOF(degu_priv_is_ipv4)
 }
 
 BOUND("any text")
+LONG
 SUMMED(degu_priv_is_ipv4)
 PROOF(degu_priv_is_ipv6)
 {
@@ -194,6 +200,7 @@ PROOF(degu_priv_is_ipv6)
 }
 
 BOUND("any text")
+LONG
 SUMMED(degu_priv_is_ipv6)
 PROOF(degu_priv_is_host)
 {
@@ -237,6 +244,7 @@ bool sum_degu_priv_next_word(degu_str *list, degu_str *word)
 }
 
 BOUND("any text")
+LONG
 SUMMED(degu_priv_next_word)
 PROOF(degu_priv_says_close)
 {
@@ -331,6 +339,7 @@ degu_err sum_degu_priv_take_name(char *line, size_t len, size_t *i,
 }
 
 BOUND("any line")
+LONG
 PROOF(degu_priv_take_value)
 {
     size_t len = up_to(ANY), start = up_to(len), i = start;
@@ -447,7 +456,8 @@ unsigned sum_degu_priv_name_id(const char *name, size_t len)
 
 /* In front of the line that is taken up to HEADER_MAX - 1 fields have been. */
 BOUND("any line in any head")
-SUMMED(degu_priv_take_name, degu_priv_take_value, degu_priv_note_field, degu_priv_name_id)
+SUMMED(degu_priv_take_name, degu_priv_take_value, degu_priv_note_field,
+       degu_priv_name_id)
 PROOF(degu_priv_take_field)
 {
     size_t len = up_to(DEGU_PREAMBLE_MAX), start = up_to(len), i = start;
@@ -688,6 +698,7 @@ static bool is_view(degu_str view, degu_str whole)
 }
 
 BOUND("any head")
+LONG
 SUMMED(degu_priv_take_target)
 PROOF(degu_priv_take_request_line)
 {
@@ -834,6 +845,7 @@ PROOF(degu_parse_response)
 /* ---- Chunk lines ---- */
 
 BOUND("any line")
+LONG
 PROOF(degu_priv_take_extension)
 {
     degu_str text = any_text(ANY);

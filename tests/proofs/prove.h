@@ -26,8 +26,8 @@
 #include <string.h>
 
 /* CBMC has no body for this builtin of the compiler.  What the bytes are does
-   not matter to memory safety, so where loops are summed up (*.loops) so is this
-   one. */
+   not matter to memory safety, so where loops are summed up (*.loops) so is
+   this one. */
 static int compare(const void *a, const void *b, size_t len)
 {
     const unsigned char *p = a, *q = b;

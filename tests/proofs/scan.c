@@ -28,6 +28,7 @@ PROOF(degu_span__result)
 }
 
 BOUND("any bytes, any place to go on from")
+LONG
 PROOF(degu_scan_head)
 {
     degu_str buf = any_text(ANY);
