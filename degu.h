@@ -3617,8 +3617,11 @@ DEGU_PRIV degu_err degu_priv_read_trailer(degu_conn *conn)
         char *line;
         err = degu_priv_read_line(conn, DEGU_TRAILER_MAX - conn->trailer_len,
                                   DEGU_E_TRAILER_SIZE, &len);
-        if (err)
+        conn->origin -= conn->trailer_len;
+        if (err) {
+            conn->error_at += conn->trailer_len;
             return err;
+        }
         line = conn->in + conn->in_base + conn->trailer_len;
         degu_priv_move(line, conn->in + conn->in_pos, len);
         conn->trailer_len += len;

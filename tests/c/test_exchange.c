@@ -1869,6 +1869,8 @@ static bool error_is(size_t at, const char *text)
 
 static void test_error_bytes(void)
 {
+    static const char start_of[] = POST_CHUNKED "0\r\nc: d\r\n";
+    static char endless[DEGU_TRAILER_MAX + 200];
     check_start("error bytes");
     start(DEGU_SERVER, GET_A "GET /b HTTP/1.1\r\na: b\x01xy\r\n\r\n");
     CHECK_OK(degu_read_request(&conn, &request));
@@ -1889,6 +1891,18 @@ static void test_error_bytes(void)
     CHECK_INT(degu_conn_error_at(&conn), 6);
     CHECK(degu_conn_error_bytes(&conn).len >= 7 &&
           memcmp(degu_conn_error_bytes(&conn).ptr, "host: e", 7) == 0);
+
+    check_start("error bytes of a trailer's second line");
+    serve(POST_CHUNKED "0;a=b\r\nc: d\r\ne: f\nxy");
+    CHECK_ERR(degu_drain_body(&conn, 100), DEGU_E_LINE_END);
+    error_is(10, "\nxy");
+
+    check_start("error bytes of a trailer that has no end");
+    memset(endless, 'x', sizeof endless - 1);
+    memcpy(endless, start_of, sizeof start_of - 1);
+    serve(endless);
+    CHECK_ERR(degu_drain_body(&conn, 100), DEGU_E_TRAILER_SIZE);
+    CHECK_INT(degu_conn_error_at(&conn), DEGU_TRAILER_MAX);
 
     check_start("error bytes behind a chunk");
     serve(POST_CHUNKED "1\r\nxyz");

@@ -37,11 +37,14 @@ static int compare(const void *a, const void *b, size_t len)
     return i == len ? 0 : p[i] < q[i] ? -1 : 1;
 }
 #define __builtin_memcmp compare
-/* Nor for these; but it knows them by other names. */
+/* Nor for these; but it knows them by other names.  Some proofs have models of
+   their own. */
 #ifndef __builtin_memcpy
 #define __builtin_memcpy memcpy
 #endif
+#ifndef __builtin_memmove
 #define __builtin_memmove memmove
+#endif
 #define __builtin_memset memset
 
 /* A byte of the output: the one that copies in format.c are made for. */
