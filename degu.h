@@ -3617,7 +3617,7 @@ DEGU_PRIV degu_err degu_priv_read_trailer(degu_conn *conn)
         char *line;
         err = degu_priv_read_line(conn, DEGU_TRAILER_MAX - conn->trailer_len,
                                   DEGU_E_TRAILER_SIZE, &len);
-        conn->origin -= conn->trailer_len;
+        conn->origin = conn->in_pos - conn->trailer_len;
         if (err) {
             conn->error_at += conn->trailer_len;
             return err;

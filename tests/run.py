@@ -669,6 +669,7 @@ STAGES = {
     'c-sanitized': stage_c_sanitized,
     'c-variants': stage_c_variants,
     'fuzz': stage_fuzz,
+    'proofs': stage_proofs,
     'compile': stage_compile,
     'install': stage_install,
     'python': stage_python,

@@ -237,7 +237,8 @@ static degu_err degu_priv_read_line(degu_conn *conn, size_t max, degu_err over,
     __CPROVER_ensures(is_in_order(conn))
     __CPROVER_ensures(conn->trailer_len <= conn->in_pos - conn->in_base)
     __CPROVER_ensures(__CPROVER_return_value == 0 ||
-                      has_failed(conn, __CPROVER_return_value))
+                      (has_failed(conn, __CPROVER_return_value) &&
+                       conn->error_at <= conn->in_end - conn->in_pos))
     __CPROVER_ensures(__CPROVER_return_value < 0 ||
                       (!conn->failed && *len >= 1 && *len <= max &&
                        *len <= conn->in_end - conn->in_pos &&
