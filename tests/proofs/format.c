@@ -188,22 +188,6 @@ degu_err sum_degu_priv_take_query(const char *ptr, size_t len, size_t *i)
     return any_error();
 }
 
-static bool sum_is(degu_str text)
-{
-    proved(__CPROVER_r_ok(text.ptr, text.len));
-    return nondet_bool();
-}
-
-bool sum_degu_priv_is_host(degu_str text)
-{
-    return sum_is(text);
-}
-
-bool sum_degu_priv_says_close(degu_str text)
-{
-    return sum_is(text);
-}
-
 /* Where a host or a range was is nothing to those who format. */
 degu_err sum_degu_priv_note_field(degu_priv_head *h, unsigned id,
                                   degu_str value, size_t at)

@@ -211,7 +211,8 @@ def judge(text):
                        r'([A-Z]+)$', text, re.M)
     wrong = []
     for (name, what, status) in found:
-        if (status == 'SUCCESS') == what.startswith('reached: '):
+        reached = what.startswith('reached: ')
+        if status != ('FAILURE' if reached else 'SUCCESS'):
             wrong.append('{} {}: {}'.format(name, what, status))
     if not re.search(r'^VERIFICATION (SUCCESSFUL|FAILED)$', text, re.M):
         wrong.append(text[-2000:])
