@@ -135,6 +135,19 @@ def compile_all(jobs):
                 raise Failed('compiling ' + os.path.basename(job[0]))
 
 
+def side_by_side(work, jobs):
+    """work(job) for all, as many at a time as cores, for tests wait a lot.
+    A failure is raised when those that run have ended."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        started = [pool.submit(work, job) for job in jobs]
+        try:
+            for job in started:
+                job.result()
+        finally:
+            for job in started:
+                job.cancel()
+
+
 # ------------------------------------------------------------------ C tests
 
 def still():
@@ -195,12 +208,16 @@ def c_stage(variants, prefix=(), compiler=CC):
                                              '{}/c/{}.c'.format(HERE, test),
                                              *LIBRARIES.get(test, [])]))
     compile_all(jobs)
-    for (target, _) in jobs:
+    certificates()
+
+    def test(target):
         arguments = c_arguments(os.path.basename(target))
         label = '/'.join(target.split(os.sep)[-2:])
         run(label, [*prefix, target, *arguments],
             UBSAN_OPTIONS='print_stacktrace=1',
             TSAN_OPTIONS='halt_on_error=1')
+
+    side_by_side(test, [target for (target, _) in jobs])
 
 
 def stage_c():
@@ -214,6 +231,8 @@ def stage_c_sanitized():
 def stage_c_variants():
     tables = ['test_table', 'test_vectors']
     variants = [('no-simd', tables, CFLAGS + ['-DDEGU_NO_SIMD']),
+                ('32-bit', [test for test in c_tests() if test != 'test_tls'],
+                 CFLAGS + ['-m32']),
                 ('poll', ['test_server', 'test_tls'],
                  CFLAGS + ['-DDEGU_USE_POLL'])]
     for flag in ('ssse3', 'avx2'):
@@ -258,7 +277,8 @@ def stage_fuzz():
                    glob.glob(ROOT + '/fuzz/regressions/*/'))
     of_tls = [path for path in paths if path.endswith('/tls/')]
     digests = {}
-    for (target, _) in jobs:
+
+    def replay(target):
         name = os.path.basename(target)
         tls = name.endswith('-tls')
         text = run('replay, ' + name, [*still(), target, *(
@@ -268,6 +288,8 @@ def stage_fuzz():
         if name != 'limits':
             digests.setdefault(tls, {})[name] = \
                 re.findall(r'.*, digest .*', text)
+
+    side_by_side(replay, [target for (target, _) in jobs])
     for same in digests.values():
         check('all builds agree', len(set(map(tuple, same.values()))) == 1,
               '\n'.join(name + '\n   ' + '\n   '.join(lines)
@@ -309,7 +331,7 @@ def stage_proofs():
 
 
 def stage_compile():
-    run('compile.sh', ['sh', HERE + '/c/compile.sh'])
+    run('compile.sh', ['sh', HERE + '/c/compile.sh', str(os.cpu_count())])
     run('stack.py', [sys.executable, HERE + '/stack.py', BUILD + '/stack'],
         shown=('deepest',))
 
@@ -451,12 +473,9 @@ def stage_pythons():
         ready.append((with_pytest(python, version), version))
         build_extension(*ready[-1])
     folder = sanitized_package()
-    # Most of their time they wait; the one that takes longest goes first.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(sanitized_tests, folder)]
-        jobs += [pool.submit(python_tests, *one) for one in ready]
-        for job in jobs:
-            job.result()
+    # The one that takes longest goes first.
+    side_by_side(lambda test: test(), [lambda: sanitized_tests(folder)] + [
+        lambda one=one: python_tests(*one) for one in ready])
 
 
 def sanitizer_libraries():

@@ -2049,6 +2049,12 @@ static void *stop(void *ctx)
     return NULL;
 }
 
+static void signal_and_wait(struct fixture *f, int thread)
+{
+    CHECK(!pthread_kill(f->threads[thread], SIGUSR1));
+    poll(NULL, 0, 1);
+}
+
 /* More clients than places, all hooks, signals, and two who stop it while it
    goes on: every connection is accounted for. */
 static void test_overload(const char *address, int threads)
@@ -2073,12 +2079,15 @@ static void test_overload(const char *address, int threads)
     launch(&f, address, threads);
     memset(&c, 0, sizeof c);
     c.f = &f;
+    /* Only who sleeps notices a signal: five do before there is a crowd, and
+       of those that come later as many as it happens. */
+    for (i = 0; load(&f.signals) < 5 && i < PATIENCE; i++)
+        signal_and_wait(&f, i % threads);
+    CHECK(load(&f.signals) >= 5);
     for (i = 0; i < CLIENTS; i++)
         CHECK(!pthread_create(&clients[i], NULL, come_and_go, &c));
-    for (i = 0; i < 100 || load(&f.signals) < 5; i++) {
-        CHECK(!pthread_kill(f.threads[i % threads], SIGUSR1));
-        poll(NULL, 0, 1);
-    }
+    for (i = 0; i < 100; i++)
+        signal_and_wait(&f, i % threads);
     CHECK(reaches(&c.answered, 400) && reaches(&c.refused, 30));
     CHECK(reaches(&f.errors, 10));
     CHECK(threads == 1 || reaches(&f.shortages, 1));
