@@ -74,9 +74,10 @@ class Source:
 # ------------------------------------------------------------------ programs
 
 def programs():
-    """(name, test or None for the replay, flags)"""
+    """(name, test or program of run.REPLAYS, flags)"""
     found = [('', test, []) for test in run.c_tests()]
     found += [('poll-', 'test_server', ['-DDEGU_USE_POLL'])]
+    found += [('32-bit-', 'test_format', ['-m32', '-O2'])]
     kernels = ['test_table', 'test_vectors']
     # As a compiler builds it that is not known.
     found += [('portable-', test, ['-U__GNUC__', '-DDEGU_NO_SIMD'])
@@ -85,25 +86,25 @@ def programs():
         found += [('avx2-', test, ['-mavx2']) for test in kernels]
     else:
         print('   not run: this processor has no avx2')
-    return found + [('', None, []),
-                    ('limits-', None, ['-DFUZZ_DEFAULT_LIMITS'])]
+    return found + [('', 'replay', []), ('', 'replay-tls', []),
+                    ('limits-', 'replay', ['-DFUZZ_DEFAULT_LIMITS'])]
 
 
 def build_and_run():
     """The programs' paths; beside each stands PATH.profdata."""
     shutil.rmtree(OUT, ignore_errors=True)
     (jobs, commands) = ([], {})
-    inputs = sorted(glob.glob(run.ROOT + '/fuzz/corpus/*/') +
-                    glob.glob(run.ROOT + '/fuzz/regressions/*/'))
     for (name, test, flags) in programs():
-        target = os.path.join(OUT, name + (test or 'replay'))
-        source = '{}/c/{}.c'.format(run.HERE, test) if test else \
-            run.ROOT + '/fuzz/replay.c'
-        jobs.append((target, [
-            'clang', *FLAGS, *flags, *([] if test else ['-DFUZZ_EVERY']),
-            source, *run.LIBRARIES.get(test, [])]))
-        commands[target] = [
-            target, *(run.c_arguments(test) if test else inputs)]
+        target = os.path.join(OUT, name + test)
+        if test in run.REPLAYS:
+            words = run.REPLAYS[test]
+            arguments = run.replay_inputs(test == 'replay-tls')
+        else:
+            words = ['{}/c/{}.c'.format(run.HERE, test),
+                     *run.LIBRARIES.get(test, [])]
+            arguments = run.c_arguments(test)
+        jobs.append((target, ['clang', *FLAGS, *flags, *words]))
+        commands[target] = [target, *arguments]
     run.compile_all(jobs)
     for (target, command) in commands.items():
         run.run(os.path.basename(target), command,

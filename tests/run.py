@@ -261,28 +261,38 @@ def fuzz_variants():
     return found
 
 
+REPLAYS = {
+    'replay': ['-DFUZZ_EVERY', ROOT + '/fuzz/replay.c'],
+    'replay-tls': [ROOT + '/fuzz/fuzz_tls.c', ROOT + '/fuzz/replay.c',
+                   '-lssl', '-lcrypto']}
+
+
+def replay_inputs(tls):
+    """The folders of one of the programs above."""
+    return sorted(path for kind in ('corpus', 'regressions')
+                  for path in glob.glob('{}/fuzz/{}/*/'.format(ROOT, kind))
+                  if path.endswith('/tls/') == tls)
+
+
 def stage_fuzz():
     """Corpora and regressions through all harnesses, in every build with the
     same results; where the limits are others, so are these."""
     every = fuzz_variants()
-    jobs = [(os.path.join(BUILD, 'replay', name), command + [
-        '-Wall', '-Wextra', '-DFUZZ_EVERY', ROOT + '/fuzz/replay.c'])
+    jobs = [(os.path.join(BUILD, 'replay', name), command +
+             ['-Wall', '-Wextra', *REPLAYS['replay']])
             for (name, command) in every.items()]
     # That of TLS needs a library, which is there for one architecture.
-    jobs += [(os.path.join(BUILD, 'replay', name + '-tls'), every[name] + [
-        '-Wall', '-Wextra', ROOT + '/fuzz/fuzz_tls.c', ROOT + '/fuzz/replay.c',
-        '-lssl', '-lcrypto']) for name in ('gcc', 'clang')]
+    jobs += [(os.path.join(BUILD, 'replay', name + '-tls'), every[name] +
+              ['-Wall', '-Wextra', *REPLAYS['replay-tls']])
+             for name in ('gcc', 'clang')]
     compile_all(jobs)
-    paths = sorted(glob.glob(ROOT + '/fuzz/corpus/*/') +
-                   glob.glob(ROOT + '/fuzz/regressions/*/'))
-    of_tls = [path for path in paths if path.endswith('/tls/')]
     digests = {}
 
     def replay(target):
         name = os.path.basename(target)
         tls = name.endswith('-tls')
-        text = run('replay, ' + name, [*still(), target, *(
-            of_tls if tls else sorted(set(paths) - set(of_tls)))],
+        text = run('replay, ' + name,
+                   [*still(), target, *replay_inputs(tls)],
                    ASAN_OPTIONS='abort_on_error=1',
                    UBSAN_OPTIONS='abort_on_error=1')
         if name != 'limits':
