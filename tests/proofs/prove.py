@@ -250,6 +250,16 @@ def judge(text):
     return (len(found), wrong)
 
 
+def loops_met(text, applied):
+    """Those that CBMC has looked into; what it says of a loop without a
+    condition names the function only."""
+    named = re.findall(r'invariant before entry for loop (\w+\.\d+)', text)
+    nameless = re.findall(
+        r'^\[(\w+?)(?:_wrapped_for_contract_checking)?\.\d+\] ', text, re.M)
+    return {loop for (name, loop) in applied.items()
+            if name in named or (loop[0] in nameless and ';;' in loop[1])}
+
+
 def prove(proof):
     """(proof, properties, seconds, faults, loops met)"""
     started = time.monotonic()
@@ -260,8 +270,7 @@ def prove(proof):
             done = tool('cbmc', *CHECKS, '--unwind', str(proof.unwind),
                         program)
             (count, wrong) = judge(done.stdout)
-            met.update(applied[loop] for loop in re.findall(
-                r'invariant before entry for loop (\w+\.\d+)', done.stdout))
+            met = loops_met(done.stdout, applied)
         except Failed as error:
             (count, wrong) = (0, [str(error)])
     seconds = time.monotonic() - started
