@@ -232,16 +232,17 @@ bool sum_degu_priv_next_word(degu_str *list, degu_str *word)
     return true;
 }
 
-BOUND("any text")
+BOUND("any text, or none")
 LONG
 SUMMED(degu_priv_next_word)
 PROOF(degu_priv_says_close)
 {
-    degu_str list = any_text(ANY);
+    degu_str list = any_view(ANY);
     bool close = degu_priv_says_close(list);
     if (close)
         proved(list.len > 0);
     reached(close && list.len > 1000);
+    reached(!close && !list.ptr);
     reached(!close && list.len > 1000);
 }
 
@@ -565,10 +566,29 @@ PROOF(degu_parse_fields)
     degu_err err;
     err = degu_parse_fields(lines, len, trailer,
                             nondet_bool() ? NULL : &fields, &at);
-    proved(at <= len);
+    proved(ARE_FIELDS(err, at, len));
     proved(err || at == 0);
     reached(!err && len > 40);
     reached(err == DEGU_E_TRAILER);
+}
+
+BOUND("any lines that are too long")
+UNWIND(1)
+SUMMED(degu_priv_take_field, degu_priv_hide_hops, degu_priv_name_id)
+PROOF(degu_parse_fields__long)
+{
+    degu_str lines = any_text(ANY);
+    degu_fields fields;
+    size_t at;
+    bool trailer = nondet_bool();
+    degu_err err;
+    given(lines.len > (trailer ? DEGU_TRAILER_MAX - 2 : DEGU_PREAMBLE_MAX));
+    err = degu_parse_fields((char *)lines.ptr, lines.len, trailer,
+                            nondet_bool() ? NULL : &fields, &at);
+    proved(ARE_FIELDS(err, at, lines.len));
+    proved(err == DEGU_E_TRAILER_SIZE || err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TRAILER_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
 }
 
 BOUND("any head of up to 64 bytes and 3 fields")
@@ -733,7 +753,7 @@ PROOF(degu_parse_request)
     static degu_request r;
     degu_err err;
     err = degu_parse_request((char *)head.ptr, head.len, &r);
-    proved(r.error_at <= head.len);
+    proved(IS_REQUEST(err, &r, head.len));
     proved(err || r.error_at == 0);
     proved(is_view(r.target, head) && is_view(r.path, head) &&
            is_view(r.query, head) && is_view(r.host, head));
@@ -741,13 +761,28 @@ PROOF(degu_parse_request)
     prove_fields(&r.fields, head.len);
     if (!err) {
         proved(is_framing(r.framing, r.content_length));
-        proved(r.framing != DEGU_UNTIL_CLOSE);
         proved(!r.framing || (r.method & (DEGU_PUT | DEGU_POST | DEGU_PATCH)));
         proved(!r.has_range || r.range.start < r.range.stop);
         proved(!r.has_range || !r.framing);
     }
     reached(!err && r.framing == DEGU_LENGTH && r.fields.count == 3);
     reached(!err && r.has_range);
+}
+
+BOUND("any head that is too long")
+UNWIND(1)
+SUMMED(degu_priv_take_request_line, degu_priv_take_fields)
+PROOF(degu_parse_request__long)
+{
+    degu_str head = any_text(ANY);
+    static degu_request r;
+    degu_err err;
+    given(head.len > DEGU_PREAMBLE_MAX);
+    err = degu_parse_request((char *)head.ptr, head.len, &r);
+    proved(IS_REQUEST(err, &r, head.len));
+    proved(err == DEGU_E_PREAMBLE_SIZE || err == DEGU_E_TARGET_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TARGET_SIZE);
 }
 
 BOUND("any head")
@@ -808,7 +843,7 @@ PROOF(degu_parse_response)
     degu_method asked = (degu_method)(1 << (nondet_unsigned() % 7));
     degu_err err;
     err = degu_parse_response((char *)head.ptr, head.len, asked, &r);
-    proved(r.error_at <= head.len);
+    proved(IS_RESPONSE(err, &r, head.len));
     proved(err || r.error_at == 0);
     proved(is_view(r.reason, head));
     proved(r.fields.base == head.ptr);
@@ -824,6 +859,22 @@ PROOF(degu_parse_response)
     }
     reached(!err && r.framing == DEGU_UNTIL_CLOSE);
     reached(!err && r.framing == DEGU_LENGTH && r.fields.count == 3);
+}
+
+BOUND("any head that is too long")
+UNWIND(1)
+SUMMED(degu_priv_take_status_line, degu_priv_take_fields)
+PROOF(degu_parse_response__long)
+{
+    degu_str head = any_text(ANY);
+    static degu_response r;
+    degu_err err;
+    given(head.len > DEGU_PREAMBLE_MAX);
+    err = degu_parse_response((char *)head.ptr, head.len, DEGU_GET, &r);
+    proved(IS_RESPONSE(err, &r, head.len));
+    proved(err == DEGU_E_PREAMBLE_SIZE || err == DEGU_E_TARGET_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TARGET_SIZE);
 }
 
 /* ---- Chunk lines ---- */
