@@ -379,6 +379,20 @@ PROOF(degu_priv_name_id)
     reached(id == 0 && name.len > 100000);
 }
 
+BOUND("texts of up to 12 bytes")
+UNWOUND
+PROOF(degu_priv_check_value__result)
+{
+    degu_str value = any_text(12);
+    degu_err err = degu_priv_check_value(value);
+    size_t k = nondet_size();
+    if (err == DEGU_OK && k < value.len)
+        proved(degu_priv_in(value.ptr[k], DEGU_VALUE) &&
+               !(degu_priv_is_blank(value.ptr[k]) &&
+                 (k == 0 || k == value.len - 1)));
+    reached(err == DEGU_OK && value.len == 12);
+}
+
 static void any_headers(degu_header *headers)
 {
     int i;
@@ -405,12 +419,12 @@ PROOF(degu_priv_put_field)
 }
 
 /* What parse.c shows of received heads, here of values that lie anywhere. */
-BOUND("any value that is there, anywhere")
+BOUND("any value that lies anywhere, or is absent")
 SUMMED(degu_priv_is_host, degu_priv_says_close)
 PROOF(degu_priv_note_field__sent)
 {
     degu_priv_head h;
-    degu_str value = any_text(ANY);
+    degu_str value = any_view(ANY);
     unsigned id = nondet_unsigned();
     degu_err err;
     degu_priv_head_init(&h, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR 0BSD */
 /* Layer 4: parse. */
 
-#include "prove.h"
+#include "parsers.h"
 
 /* ---- Values ---- */
 
@@ -188,13 +188,14 @@ PROOF(degu_priv_is_ipv6)
     reached(!is && text.len > 1000);
 }
 
-BOUND("any text")
+BOUND("any text, or none")
 LONG
 SUMMED(degu_priv_is_ipv6)
 PROOF(degu_priv_is_host)
 {
-    degu_str text = any_text(ANY);
+    degu_str text = any_view(ANY);
     bool is = degu_priv_is_host(text);
+    reached(is && !text.ptr);
     reached(is && text.len > 1000);
     reached(!is && text.len > 1000);
 }
@@ -217,11 +218,20 @@ PROOF(degu_priv_next_word)
     reached(more && word.len == 0 && list.len > 1000);
 }
 
+BOUND("a list that is absent")
+PROOF(degu_priv_next_word__absent)
+{
+    degu_str list = degu_bytes(NULL, 0), word;
+    bool more = degu_priv_next_word(&list, &word);
+    proved(!more && is_absent(list));
+    reached(!more);
+}
+
 bool sum_degu_priv_next_word(degu_str *list, degu_str *word)
 {
     degu_str whole = *list;
     size_t taken = up_to(whole.len), at = up_to(taken);
-    proved(__CPROVER_r_ok(whole.ptr, whole.len));
+    proved(is_absent(whole) || __CPROVER_r_ok(whole.ptr, whole.len));
     if (whole.len == 0)
         return false;
     given(taken > 0);
@@ -907,6 +917,7 @@ degu_err sum_degu_priv_take_extension(const char *ptr, size_t len, size_t *i)
 
 BOUND("any line")
 SUMMED(degu_priv_take_extension)
+ENFORCED(degu_parse_chunk_line)
 PROOF(degu_parse_chunk_line)
 {
     degu_str line = any_text(ANY);
