@@ -356,6 +356,19 @@ PROOF(degu_priv_check_name)
     reached(err == DEGU_E_NAME);
 }
 
+BOUND("texts of up to 12 bytes")
+UNWOUND
+PROOF(degu_priv_check_name__result)
+{
+    degu_str name = any_text(12);
+    degu_err err = degu_priv_check_name(name);
+    size_t k = nondet_size();
+    if (err == DEGU_OK && k < name.len)
+        proved(degu_priv_in(name.ptr[k], DEGU_TOKEN) &&
+               !(name.ptr[k] >= 'A' && name.ptr[k] <= 'Z'));
+    reached(err == DEGU_OK && name.len == 12);
+}
+
 BOUND("any text")
 PROOF(degu_priv_check_value)
 {
@@ -434,6 +447,7 @@ PROOF(degu_priv_note_field__sent)
     err = degu_priv_note_field(&h, id, value, 0);
     proved(h.length <= DEGU_LENGTH_MAX && h.lines == 0);
     reached(!err && id == DEGU_PRIV_HOST);
+    reached(!err && id == DEGU_PRIV_HOST && !value.ptr);
     reached(err == DEGU_E_HOST && value.len > 1000);
     reached(err == DEGU_E_LENGTH && value.len > 1000);
 }
