@@ -83,3 +83,32 @@ PROOF(degu_format_chunk_line__parsed)
     reached(size == UINT64_MAX);
     reached(size == 0);
 }
+
+BOUND("sizes of 1 digit, a key of 1 byte, a value of up to 1 or none")
+LONG
+UNWOUND
+UNWIND(7)
+PROOF(degu_format_chunk_line__extension)
+{
+    degu_buffer dst = short_buffer();
+    uint64_t size = up_to(15);
+    degu_extension sent, e;
+    degu_chunk chunk;
+    char plain[2];
+    size_t n;
+    sent.key = any_text(1);
+    sent.value = any_view(1);
+    given(degu_format_chunk_line(&dst, size, &sent, 1) == DEGU_OK);
+    proved(degu_parse_chunk_line(dst.ptr, dst.len, &chunk) == DEGU_OK);
+    proved(chunk.size == size);
+    proved(degu_next_extension(&chunk.extensions, &e));
+    proved(chunk.extensions.len == 0);
+    proved(degu_equal(e.key, sent.key));
+    proved((e.value.ptr == NULL) == (sent.value.ptr == NULL));
+    proved(e.value.len <= sizeof plain);
+    n = degu_unescape(e.value, plain);
+    proved(degu_equal(degu_bytes(plain, n), sent.value));
+    reached(e.escaped);
+    reached(e.value.ptr && e.value.len == 0);
+    reached(!e.value.ptr);
+}
