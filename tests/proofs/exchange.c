@@ -132,7 +132,7 @@ PROOF(degu_read_body)
     reached(err == DEGU_E_TIMEOUT);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 CONTRACTED(degu_read_chunk, degu_read_body)
 PROOF(degu_drain_body)
@@ -164,7 +164,7 @@ PROOF(degu_read_trailers)
     reached(err == DEGU_E_TIMEOUT);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 PROOF(degu_expect_body)
 {
@@ -178,7 +178,7 @@ PROOF(degu_expect_body)
     reached(err == DEGU_E_ORDER && conn.failed);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 PROOF(degu_conn_error_bytes)
 {
@@ -190,7 +190,7 @@ PROOF(degu_conn_error_bytes)
     reached(bytes.len == 32);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 PROOF(degu_conn_check)
 {
