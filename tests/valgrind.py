@@ -78,7 +78,7 @@ def python_test(name):
                 '--log-file=' + folder + '/%p.log', sys.executable, '-m',
                 'pytest', '-q', '--capture=sys', '-p', 'no:cacheprovider',
                 '-p', 'no:faulthandler', name],
-                PYTHONMALLOC='malloc', DEGU_SANITIZED='1')
+                PYTHONMALLOC='malloc', DEGU_SANITIZED='1', DEGU_SLOWER='20')
             good = True
         except runner.Failed:
             good = False
