@@ -281,6 +281,9 @@ def apart(argument):
 def main(arguments):
     if arguments[:1] == ['--here']:
         os.environ.setdefault('DEGU_EXAMPLES', '10')
+        # A debug interpreter writes them by default; tests look at all that
+        # the programs they start write.
+        os.environ.setdefault('PYTHONWARNINGS', 'ignore::ResourceWarning')
         return here(arguments[1:])
     for (name, reason) in LEFT_OUT.items():
         print('left out: {}: {}'.format(name, reason))
