@@ -60,25 +60,23 @@ class Mallinfo(ctypes.Structure):
         'uordblks', 'fordblks', 'keepcost')]
 
 
-mallinfo = ctypes.CDLL(None).mallinfo2
+library = ctypes.CDLL(None)
+mallinfo = library.mallinfo2
 mallinfo.restype = Mallinfo
 references = getattr(sys, 'gettotalrefcount', lambda: 0)
-set_variable = os.putenv
 forget_strategies = getattr(strategies, 'clear_strategy_cache', None) or \
     strategies.clear_cache
 
 
-class Variables:
-    """The C library keeps each value that a variable of the environment ever
-    had, to hand it out again: what it took for them."""
+variables = {}
 
-    held = 0
 
-    @classmethod
-    def put(cls, name, value):
-        before = mallinfo().uordblks
-        set_variable(name, value)
-        cls.held += mallinfo().uordblks - before
+def set_variable(name, value):
+    """As os.putenv(): setenv() keeps every value that a variable ever had."""
+    text = ctypes.create_string_buffer(name + b'=' + value)
+    if library.putenv(text):
+        raise OSError('putenv')
+    variables[name] = text  # which is in use as it is
 
 
 def sample():
@@ -92,8 +90,7 @@ def sample():
     info = mallinfo()
     return (sys.getallocatedblocks(), references(),
             len(os.listdir('/proc/self/fd')),
-            len(os.listdir('/proc/self/task')),
-            info.uordblks + info.hblkhd - Variables.held)
+            len(os.listdir('/proc/self/task')), info.uordblks + info.hblkhd)
 
 
 def about(note):
@@ -244,7 +241,7 @@ def grows_again(function):
 
 def here(arguments):
     """In this process."""
-    os.putenv = Variables.put  # os.environ calls it
+    os.putenv = set_variable  # os.environ calls it
     repeat = Repeat()
     status = pytest.main(
         ['-q', '-p', 'no:cacheprovider', *arguments,
