@@ -102,7 +102,7 @@ static bool is_reading(const degu_conn *c)
     if (c->body == DEGU_PRIV_LINE)
         return true;
     /* The chunk's line had room, three bytes at least. */
-    return c->in_cap - c->in_base >= 3 &&
+    return c->in_base + 3 <= c->in_cap &&
            (c->body == DEGU_PRIV_MARK ||
             (c->body == DEGU_PRIV_DATA && c->left > 0));
 }
@@ -112,8 +112,8 @@ static bool is_read(const degu_conn *c)
 {
     return c->body == DEGU_PRIV_READ && !c->failed &&
            c->trailer <= c->in_pos &&
-           c->trailer_len <= c->in_pos - c->trailer &&
-           c->trailer_len <= DEGU_TRAILER_MAX - 2;
+           c->trailer_len <= DEGU_TRAILER_MAX - 2 &&
+           c->trailer + c->trailer_len <= c->in_pos;
 }
 
 static bool is_valid(const degu_conn *c)
@@ -297,6 +297,20 @@ DEGU_API degu_err degu_read_body(degu_conn *conn, void *buf, size_t cap,
     __CPROVER_ensures(*len <= cap)
     __CPROVER_ensures(__CPROVER_return_value == DEGU_OK ? *len || cap == 0
                                                         : *len == 0)
+    __CPROVER_ensures(__CPROVER_return_value != DEGU_END ||
+                      conn->body == DEGU_PRIV_READ);
+
+/* What counts nothing is a chunk's line, and then data follows. */
+static degu_err degu_priv_drain_part(degu_conn *conn, size_t *len)
+    __CPROVER_requires(is_valid(conn))
+    __CPROVER_requires(__CPROVER_w_ok(len, sizeof *len))
+    ASSIGNS_READ
+    __CPROVER_assigns(*len)
+    __CPROVER_ensures(is_result(conn, __CPROVER_return_value))
+    __CPROVER_ensures(*len <= ANY)
+    __CPROVER_ensures(__CPROVER_return_value != DEGU_OK || *len ||
+                      (conn->body == DEGU_PRIV_DATA &&
+                       __CPROVER_old(conn->body) != DEGU_PRIV_DATA))
     __CPROVER_ensures(__CPROVER_return_value != DEGU_END ||
                       conn->body == DEGU_PRIV_READ);
 

@@ -134,7 +134,22 @@ PROOF(degu_read_body)
 
 BOUND("any connection, buffers of up to 128 KiB")
 LONG
+ENFORCED(degu_priv_drain_part)
 CONTRACTED(degu_read_chunk, degu_read_body)
+PROOF(degu_priv_drain_part)
+{
+    degu_source source;
+    degu_conn conn = any_conn(&source);
+    size_t len;
+    degu_err err = degu_priv_drain_part(&conn, &len);
+    reached(err == DEGU_OK && len == 0);
+    reached(err == DEGU_OK && len > 100);
+    reached(err == DEGU_END && conn.framing == DEGU_CHUNKED);
+}
+
+BOUND("any connection, buffers of up to 128 KiB")
+LONG
+CONTRACTED(degu_priv_drain_part)
 PROOF(degu_drain_body)
 {
     degu_source source;
