@@ -646,6 +646,7 @@ typedef struct degu_io {
                             back may stop behind the next LF */
 #define DEGU_IO_PEEK 4u  /* recv of one byte: is anything there?  Do not wait
                             (DEGU_E_AGAIN), do not take it */
+#define DEGU_IO_BODY 16u /* recv of a body, not of a head */
 
 /* One connection.  All fields are private; the struct is visible so that it
    can be allocated by you. */
@@ -924,18 +925,29 @@ DEGU_API degu_time degu_now(void);
 typedef struct degu_socket {
     int fd;
     int timeout_ms;     /* for a step; -1: none */
+    uint32_t min_rate;  /* bytes a second, see below; 0: as slow as it likes */
     bool nonblocking;   /* neither recv nor send waits: DEGU_E_AGAIN */
     bool signals;       /* DEGU_E_INTERRUPTED after a signal, else go on */
     int sys_errno;      /* errno of the last failure */
     degu_io over;       /* what files must be sent through, such as TLS;
                            send NULL: they go straight into the socket */
     degu_time deadline; /* private: of the step in hand, 0: not reckoned */
+    int64_t behind;     /* private: by min_rate, in ns */
     int64_t empty_at;   /* private: when recv found nothing more, in ns */
     bool brief;         /* private: recv waits as the kernel's limit says */
 } degu_socket;
 
+/* Bytes a second that the other end has to keep up while a body is waited for,
+   or room to send; the time that our own program takes does not count.  Whoever
+   is slower falls behind, and makes up for it with every byte; each step of a
+   body has a timeout less what was lost.  So bytes that drip are put up with for
+   little more than a timeout, and who has been fast may pause as long.  With 0
+   there has to be progress of DEGU_STEP_BYTES in a timeout instead. */
+#ifndef DEGU_MIN_RATE
+#define DEGU_MIN_RATE 256
+#endif
 /* Takes over fd: close-on-exec, no SIGPIPE, TCP_NODELAY, timeouts in the
-   kernel.  DEGU_E_SYSTEM if fd is no socket; fd is then still yours. */
+   kernel; min_rate is DEGU_MIN_RATE.  DEGU_E_SYSTEM if fd is no socket; fd is then still yours. */
 DEGU_API DEGU_NODISCARD degu_err degu_socket_init(degu_socket *sock, int fd,
                                                   int timeout_ms);
 DEGU_API degu_io degu_socket_io(degu_socket *sock);
@@ -951,6 +963,8 @@ DEGU_API ptrdiff_t degu_socket_send(void *sock, const degu_str *pieces,
    socket is nonblocking. */
 DEGU_API DEGU_NODISCARD degu_err degu_socket_wait(degu_socket *sock,
                                                   bool output, unsigned flags);
+/* Tells of bytes that such a way has moved, for min_rate. */
+DEGU_API void degu_socket_moved(degu_socket *sock, size_t len);
 /* Sends up to left bytes of the file fd, from its position on, which moves:
    within the kernel where that can be done (Linux; a regular file), else
    through a buffer.  Within the kernel, bytes of the file that are changed
@@ -1079,6 +1093,8 @@ typedef struct degu_server_config {
     int head_timeout_ms;    /* from there to the end of its head, and for a
                                handshake.  15000 */
     int body_timeout_ms;    /* for each step of reading or sending.  15000 */
+    uint32_t min_rate;      /* of bodies and answers, as degu_socket.min_rate.
+                               256 */
     int linger_ms;          /* for reading on after the last answer.  2000 */
     int stop_ms;     /* for exchanges in flight at degu_server_stop().  5000.
                         It is a caller outside the handler who cuts them: have
@@ -3386,6 +3402,8 @@ DEGU_PRIV ptrdiff_t degu_priv_recv(degu_conn *conn, void *buf, size_t len,
     ptrdiff_t n;
     if (conn->begin && conn->step == 0)
         flags |= DEGU_IO_BEGIN;
+    if (conn->body != DEGU_PRIV_READ)
+        flags |= DEGU_IO_BODY;
     conn->begin = 0;
     n = conn->io.recv(conn->io.ctx, buf, len, flags);
     DEGU_ASSERT(n < 0 || DEGU_PRIV_CAST(size_t, n) <= len);
@@ -5104,6 +5122,7 @@ DEGU_PRIV degu_err degu_priv_adopt(degu_socket *sock, int fd, int timeout_ms)
     degu_priv_zero(sock, sizeof *sock);
     sock->fd = fd;
     sock->timeout_ms = timeout_ms;
+    sock->min_rate = DEGU_MIN_RATE;
     if (!degu_priv_limit(fd, timeout_ms))
         return degu_priv_broke(sock);
     /* AF_UNIX has no such option, and no need of it. */
@@ -5140,14 +5159,44 @@ DEGU_API void degu_socket_close(degu_socket *sock)
     sock->fd = -1;
 }
 
+/* A step begins: what is left of the timeout, behind is taken away. */
+DEGU_PRIV void degu_priv_begin_step(degu_socket *sock, int64_t ns)
+{
+    sock->deadline = DEGU_PRIV_NEVER;
+    if (sock->timeout_ms >= 0)
+        sock->deadline = (ns - sock->behind) / 1000000 + sock->timeout_ms;
+}
+
+DEGU_PRIV void degu_priv_note_wait(degu_socket *sock, int64_t ns)
+{
+    if (sock->min_rate)
+        sock->behind += ns;
+}
+
+DEGU_API void degu_socket_moved(degu_socket *sock, size_t len)
+{
+    const int64_t most = 1000000000; /* bytes, or the product is too large */
+    int64_t gained;
+
+    if (sock->min_rate == 0)
+        return;
+    sock->deadline = 0;
+    if (sock->behind == 0)
+        return;
+    gained = DEGU_PRIV_CAST(int64_t, len);
+    gained = DEGU_PRIV_MIN(gained, most) * 1000000000 / sock->min_rate;
+    sock->behind -= DEGU_PRIV_MIN(gained, sock->behind);
+}
+
 /* Waits for the rest of the step in hand.  DEGU_OK: something happened. */
 DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
 {
+    const int64_t since = degu_priv_nanoseconds();
     struct pollfd item;
     int n;
 
     if (sock->deadline == 0)
-        sock->deadline = degu_priv_after(degu_now(), sock->timeout_ms);
+        degu_priv_begin_step(sock, since);
     item.fd = sock->fd;
     item.events = events;
     do {
@@ -5163,6 +5212,7 @@ DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
         if (n <= 0 && now >= sock->deadline)
             return DEGU_E_TIMEOUT;
     } while (n <= 0);
+    degu_priv_note_wait(sock, degu_priv_nanoseconds() - since);
     return DEGU_OK;
 }
 
@@ -5173,6 +5223,8 @@ DEGU_API degu_err degu_socket_wait(degu_socket *sock, bool output,
         sock->deadline = 0;
     if (sock->nonblocking)
         return DEGU_E_AGAIN;
+    if (!output && !(flags & DEGU_IO_BODY))
+        sock->behind = 0;
     return degu_priv_await(sock, output ? POLLOUT : POLLIN);
 }
 
@@ -5202,6 +5254,22 @@ DEGU_PRIV ptrdiff_t degu_priv_peek(degu_socket *sock, void *buf)
     return degu_priv_recv_now(sock, buf, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
+/* What a blocking recv() brought, which began at since. */
+DEGU_PRIV ptrdiff_t degu_priv_note_recv(degu_socket *sock, size_t len,
+                                        size_t cap, int64_t since,
+                                        unsigned flags)
+{
+    sock->empty_at = 0;
+    if (len && len < cap)
+        sock->empty_at = degu_priv_nanoseconds();
+    if (flags & DEGU_IO_BODY) {
+        if (since && sock->empty_at)
+            degu_priv_note_wait(sock, sock->empty_at - since);
+        degu_socket_moved(sock, len);
+    }
+    return DEGU_PRIV_CAST(ptrdiff_t, len);
+}
+
 /* The first call of a step leaves the waiting to the kernel, so that a small
    exchange has one system call a message.  Later calls of the step wait for
    what is left of its time, so that a peer that drips does not extend it. */
@@ -5209,29 +5277,31 @@ DEGU_API ptrdiff_t degu_socket_recv(void *ctx, void *buf, size_t len,
                                     unsigned flags)
 {
     degu_socket *sock = DEGU_PRIV_CAST(degu_socket *, ctx);
-    bool wait = false;
+    const bool begins = flags & DEGU_IO_BEGIN || sock->deadline == 0;
+    int64_t since = 0;
+    bool wait;
 
     if (flags & DEGU_IO_PEEK)
         return degu_priv_peek(sock, buf);
+    if (!(flags & DEGU_IO_BODY))
+        sock->behind = 0;
     if (sock->nonblocking)
         return degu_priv_recv_now(sock, buf, len,
                                   sock->brief ? 0 : MSG_DONTWAIT);
-    if (flags & DEGU_IO_BEGIN || sock->deadline == 0)
-        sock->deadline = sock->timeout_ms < 0 ? DEGU_PRIV_NEVER :
-                                                degu_now() + sock->timeout_ms;
-    else
-        wait = sock->deadline != DEGU_PRIV_NEVER;
+    if (begins)
+        degu_priv_begin_step(sock, since = degu_priv_nanoseconds());
+    /* The kernel's limit is a whole timeout, from now on. */
+    wait = sock->deadline != DEGU_PRIV_NEVER && (!begins || sock->behind);
     for (;;) {
         degu_err err = wait ? degu_priv_await(sock, POLLIN) : DEGU_OK;
         ssize_t n;
         if (err)
             return err;
         n = recv(sock->fd, buf, len, 0);
-        sock->empty_at = 0;
-        if (n > 0 && DEGU_PRIV_CAST(size_t, n) < len)
-            sock->empty_at = degu_priv_nanoseconds();
         if (n >= 0)
-            return n;
+            return degu_priv_note_recv(sock, DEGU_PRIV_CAST(size_t, n), len,
+                                       wait ? 0 : since, flags);
+        sock->empty_at = 0;
         if (errno == EINTR && sock->signals)
             return DEGU_E_INTERRUPTED;
         if (errno != EINTR && !degu_priv_would_block(errno))
@@ -5273,8 +5343,10 @@ DEGU_API ptrdiff_t degu_socket_send(void *ctx, const degu_str *pieces,
         sock->deadline = 0; /* begins when there is something to wait for */
     for (;;) {
         ssize_t n = degu_priv_send_pieces(sock->fd, pieces, count);
-        if (n > 0)
+        if (n > 0) {
+            degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, n));
             return n;
+        }
         if (n < 0 && errno == EINTR) {
             if (sock->signals)
                 return DEGU_E_INTERRUPTED;
@@ -5385,8 +5457,10 @@ DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
     while (!sock->over.send) {
         const ssize_t n = degu_priv_send_within(sock, fd, len);
         degu_err err;
-        if (n >= 0)
+        if (n >= 0) {
+            degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, n));
             return n;
+        }
         if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
             break; /* not this kind of file */
         if (errno == EINTR && sock->signals)
@@ -6505,6 +6579,7 @@ DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
                    sizeof me->out);
     slot->conn.ending = &server->stopping;
     err = degu_priv_adopt(&slot->socket, fd, config->body_timeout_ms);
+    slot->socket.min_rate = config->min_rate;
     if (!err)
         err = degu_priv_open_way(server, slot);
     if (err) {
@@ -7001,6 +7076,7 @@ DEGU_API degu_server_config degu_server_defaults(degu_handler handler,
     config.idle_timeout_ms = 15000;
     config.head_timeout_ms = 15000;
     config.body_timeout_ms = 15000;
+    config.min_rate = DEGU_MIN_RATE;
     config.linger_ms = 2000;
     config.stop_ms = 5000;
     config.takeover_ms = 1;

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from degu import IPv4_ANY, IPv4_LOOPBACK, IPv6_ANY, IPv6_LOOPBACK
-from degu._address import Address, check_address, check_timeout
+from degu._address import Address, check_address, check_rate, check_timeout
 from degu._degu import Loop, Reader
 from degu._earlier import (
     check_bodies,
@@ -65,6 +65,7 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
     options = {
         'bodies': DEFAULT_BODIES,
         'timeout': 15,
+        'min_rate': 256,
         'max_connections': 25,
         'max_requests_per_connection': 100,
     }
@@ -82,6 +83,7 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
     options.update(given)
     check_bodies(options['bodies'])
     check_timeout(options['timeout'])
+    check_rate(options['min_rate'])
     _check_count('max_connections', options['max_connections'])
     _check_count(
         'max_requests_per_connection', options['max_requests_per_connection']
@@ -171,6 +173,8 @@ class Server:
     for each connection, which only the answer True keeps.
 
     The options are *timeout*, in seconds, of every step, 15 by default;
+    *min_rate*, bytes a second that the other end has to keep up, on average,
+    while a body or an answer is waited for, 256 by default, or 0;
     *max_connections* at one time, 25; *max_requests_per_connection*, 100; and
     *bodies*, classes of one's own in place of `degu.base.api`.
 
@@ -219,6 +223,10 @@ class Server:
         return self.options['timeout']
 
     @property
+    def min_rate(self) -> Any:
+        return self.options['min_rate']
+
+    @property
     def max_connections(self) -> Any:
         return self.options['max_connections']
 
@@ -239,6 +247,7 @@ class Server:
             self.max_connections,
             self.max_requests,
             max(1, round(self.timeout * 1000)),
+            self.min_rate,
             self._is_secure,
         )
         log.info('Starting Degu %s @ %r', type(self).__name__, self.address)
