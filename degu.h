@@ -4541,6 +4541,7 @@ DEGU_API degu_err degu_send_body(degu_conn *conn, degu_body body,
 #include <poll.h>
 #if defined(__linux__)
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #endif
 #include <sys/socket.h>
@@ -5188,10 +5189,44 @@ DEGU_API void degu_socket_moved(degu_socket *sock, size_t len)
     sock->behind -= DEGU_PRIV_MIN(gained, sock->behind);
 }
 
+/* Bytes that were sent and that the other end has not taken; 0: unknown. */
+DEGU_PRIV int degu_priv_queued(const degu_socket *sock)
+{
+    int n = 0;
+
+#if defined(__linux__)
+    if (ioctl(sock->fd, TIOCOUTQ, &n))
+        n = 0;
+#else
+    (void)sock;
+#endif
+    return n;
+}
+
+/* A socket counts as writable only when a good part of its room is free, which
+   an honest reader may need more than a timeout for.  So who has taken
+   something in that time begins a new step. */
+DEGU_PRIV bool degu_priv_has_taken(degu_socket *sock, int *queued,
+                                   int64_t *since)
+{
+    const int taken = *queued - degu_priv_queued(sock);
+    const int64_t now = degu_priv_nanoseconds();
+
+    if (taken <= 0)
+        return false;
+    degu_priv_note_wait(sock, now - *since);
+    degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, taken));
+    degu_priv_begin_step(sock, now);
+    *queued -= taken;
+    *since = now;
+    return true;
+}
+
 /* Waits for the rest of the step in hand.  DEGU_OK: something happened. */
 DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
 {
-    const int64_t since = degu_priv_nanoseconds();
+    int64_t since = degu_priv_nanoseconds();
+    int queued = events == POLLOUT ? degu_priv_queued(sock) : 0;
     struct pollfd item;
     int n;
 
@@ -5209,7 +5244,8 @@ DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
         if (n < 0 && sock->signals)
             return DEGU_E_INTERRUPTED;
         /* Asked first: what is there already is in time. */
-        if (n <= 0 && now >= sock->deadline)
+        if (n <= 0 && now >= sock->deadline &&
+            !degu_priv_has_taken(sock, &queued, &since))
             return DEGU_E_TIMEOUT;
     } while (n <= 0);
     degu_priv_note_wait(sock, degu_priv_nanoseconds() - since);

@@ -1,0 +1,190 @@
+/* server.c - the C server of `make faults`, as plain as a user's:
+       server ADDRESS [NAME=NUMBER...]
+   with the names of options() below.  Prints where it listens, and serves
+   until SIGTERM.
+   SPDX-License-Identifier: MIT OR 0BSD */
+#define DEGU_IMPLEMENTATION
+#include "degu.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS 64
+#define THREADS (SLOTS + 1)
+
+static degu_server server;
+static degu_slot slots[SLOTS];
+
+static uint64_t number_behind(const char *path)
+{
+    return strtoull(strchr(path + 1, '/') + 1, NULL, 10);
+}
+
+/* PUT and POST /count: how many bytes the body has. */
+static degu_err count(degu_conn *conn)
+{
+    char scrap[16384], text[32];
+    uint64_t total = 0;
+    size_t len;
+    degu_err err;
+
+    while (!(err = degu_read_body(conn, scrap, sizeof scrap, &len)))
+        total += len;
+    if (err != DEGU_END)
+        return err;
+    snprintf(text, sizeof text, "%llu", (unsigned long long)total);
+    return degu_reply(conn, 200, "OK", text);
+}
+
+static degu_err pull_zeros(void *ctx, degu_str *piece)
+{
+    static const char zeros[65536];
+    uint64_t *left = ctx;
+
+    *piece = degu_bytes(zeros, *left < sizeof zeros ? (size_t)*left
+                                                    : sizeof zeros);
+    *left -= piece->len;
+    return DEGU_OK;
+}
+
+/* GET /bytes/N */
+static degu_err bytes(degu_conn *conn, uint64_t n)
+{
+    uint64_t left = n;
+
+    return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
+                              degu_body_pull(pull_zeros, &left, n));
+}
+
+static degu_err next_chunk(void *ctx, degu_chunk_out *chunk)
+{
+    uint64_t *left = ctx;
+
+    memset(chunk, 0, sizeof *chunk);
+    chunk->data = degu_bytes("x", *left ? 1 : 0);
+    *left -= *left ? 1 : 0;
+    return DEGU_OK;
+}
+
+static degu_err handle(degu_session *session, const degu_request *request)
+{
+    degu_conn *conn = session->conn;
+    char path[64];
+
+    snprintf(path, sizeof path, "%.*s", (int)request->path.len,
+             request->path.ptr);
+    if (!strcmp(path, "/hello"))
+        return degu_reply(conn, 200, "OK", "hello, world");
+    if (!strcmp(path, "/count"))
+        return count(conn);
+    if (!strcmp(path, "/echo"))
+        return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
+                                  degu_body_relay(conn));
+    if (!strncmp(path, "/bytes/", 7))
+        return bytes(conn, number_behind(path));
+    if (!strncmp(path, "/chunks/", 8)) {
+        uint64_t left = number_behind(path);
+        return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
+                                  degu_body_chunks(next_chunk, &left));
+    }
+    if (!strncmp(path, "/sleep/", 7)) { /* milliseconds */
+        poll(NULL, 0, (int)number_behind(path));
+        return degu_reply(conn, 200, "OK", "hello, world");
+    }
+    return degu_reply(conn, 404, "Not Found", "");
+}
+
+/* ---- Threads: one more whenever all are inside handlers ---- */
+
+static pthread_t threads[THREADS];
+static size_t started;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *serve(void *worker)
+{
+    return degu_serve(&server, worker) ? &server : NULL;
+}
+
+static void start_thread(void)
+{
+    pthread_mutex_lock(&lock);
+    if (started < THREADS &&
+        !pthread_create(&threads[started], NULL, serve, NULL))
+        started++;
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_shortage(void *user, void *worker)
+{
+    (void)user;
+    (void)worker;
+    start_thread();
+}
+
+static void stop(int number)
+{
+    (void)number;
+    degu_server_stop(&server);
+}
+
+/* ---- Options ---- */
+
+static degu_err options(degu_server_config *config, char **words)
+{
+    for (; *words; words++) {
+        char name[32];
+        int n;
+        if (sscanf(*words, "%31[a-z_]=%d", name, &n) != 2)
+            return DEGU_E_ARGUMENT;
+        if (!strcmp(name, "timeout")) /* ms */
+            config->idle_timeout_ms = config->head_timeout_ms =
+                config->body_timeout_ms = n;
+        else if (!strcmp(name, "min_rate"))
+            config->min_rate = (uint32_t)n;
+        else if (!strcmp(name, "max_connections") && n <= SLOTS)
+            config->max_connections = (size_t)n;
+        else if (!strcmp(name, "max_requests"))
+            config->max_requests = (uint32_t)n;
+        else
+            return DEGU_E_ARGUMENT;
+    }
+    return DEGU_OK;
+}
+
+static degu_err run(const char *address, char **words)
+{
+    degu_server_config config = degu_server_defaults(handle, slots, 25);
+    char text[DEGU_ADDRESS_TEXT];
+    degu_address where;
+    degu_err err = options(&config, words);
+    size_t i;
+
+    config.on_shortage = on_shortage;
+    if (!err)
+        err = degu_server_open(&server, address, &config);
+    if (err)
+        return err;
+    signal(SIGTERM, stop);
+    err = degu_server_address(&server, &where);
+    if (!err) {
+        puts(degu_format_address(&where, text));
+        fflush(stdout);
+        start_thread();
+        err = degu_serve(&server, NULL);
+    }
+    for (i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    degu_server_close(&server);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    degu_err err = argc < 2 ? DEGU_E_ARGUMENT : run(argv[1], argv + 2);
+
+    if (err)
+        fprintf(stderr, "server: %s\n", degu_strerror(err));
+    return err != DEGU_OK;
+}
