@@ -8,11 +8,14 @@ anything, no memory is touched that is not ours, none is lost.
 
 A command of its own, for it takes hours.  Descriptors that are left are
 printed; the tests count their own.  Programs that tests start run without it,
-and in test_server one test is left out, see there.
+and in test_server one test is left out, see there.  What copies of a process
+lose is not seen, only what they touch.  Hypothesis makes ten examples, not a
+hundred (DEGU_EXAMPLES).
 """
 
 import glob
 import os
+import re
 import sys
 import tempfile
 
@@ -49,32 +52,52 @@ def python_tests(arguments):
         raise runner.Failed(', '.join(bad))
 
 
+# Not about the tests: what valgrind has no model for, the ioctl TIOCGPTPEER.
+UNKNOWN = 'noted but unhandled ioctl 0x5441'
+LOST = ' definitely lost in loss record '
+
+
+def findings(text, copy):
+    """What memcheck says of a process.  In a copy, which a fork leaves with
+    one thread, all is lost that others of its parent had in hand."""
+    found = re.split(r'\n==\d+== ?\n', text)
+    return [one for one in found if one.strip() and UNKNOWN not in one
+            and not (copy and LOST in one)]
+
+
 def python_test(name):
     """Is it good?  Copies that tests fork are under memcheck as well, and
     write what they find into files of their own."""
     with tempfile.TemporaryDirectory(prefix='degu-valgrind.') as folder:
+        first = os.path.join(folder, 'first')  # holds the number of that one
         try:
             # Tests look at the exit status of copies.
             runner.run(name, [
+                'sh', '-c', 'echo $$ > "$0"; exec "$@"', first,
                 *MEMCHECK, '--error-exitcode=0',
-                '--log-file=' + folder + '/%p', sys.executable, '-m',
+                '--log-file=' + folder + '/%p.log', sys.executable, '-m',
                 'pytest', '-q', '--capture=sys', '-p', 'no:cacheprovider',
                 '-p', 'no:faulthandler', name],
-                PYTHONMALLOC='malloc', DEGU_SANITIZED='1')
+                PYTHONMALLOC='malloc', DEGU_SANITIZED='1', DEGU_SLOWER='20')
             good = True
         except runner.Failed:
             good = False
-        for path in sorted(glob.glob(folder + '/*')):
+        with open(first) as file:
+            first = file.read().strip() + '.log'
+        logs = glob.glob(folder + '/*.log')
+        assert os.path.join(folder, first) in logs
+        for path in sorted(logs):
             with open(path, errors='replace') as file:
-                text = file.read()
-            if text:
+                found = findings(file.read(), os.path.basename(path) != first)
+            if found:
                 good = False
-                print(text[:20000])
+                print('\n\n'.join(found)[:20000])
     return good
 
 
 def main(kind='', *arguments):
     runner.LIMIT = 24 * 3600
+    os.environ.setdefault('DEGU_EXAMPLES', '10')
     if kind in ('', 'c'):
         c_tests(arguments)
     if kind in ('', 'python'):

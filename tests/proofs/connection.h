@@ -7,7 +7,8 @@
 
    Steps are proved one by one.  Each has a contract: a proof marked ENFORCED()
    shows it of the function, one marked CONTRACTED() knows of the function only
-   what its contract says. */
+   what its contract says.  What they count on of layers 3 and 4 stands in
+   parsers.h. */
 
 #ifndef DEGU_CONNECTION_H
 #define DEGU_CONNECTION_H
@@ -27,7 +28,7 @@ static void *any_copy(void *dst, const void *src, size_t len)
 /* Room for every limit; with more, the proofs take too long. */
 #define ANY ((size_t)1 << 17)
 
-#include "prove.h"
+#include "parsers.h"
 
 /* ---- The other end ---- */
 
@@ -101,7 +102,7 @@ static bool is_reading(const degu_conn *c)
     if (c->body == DEGU_PRIV_LINE)
         return true;
     /* The chunk's line had room, three bytes at least. */
-    return c->in_cap - c->in_base >= 3 &&
+    return c->in_base + 3 <= c->in_cap &&
            (c->body == DEGU_PRIV_MARK ||
             (c->body == DEGU_PRIV_DATA && c->left > 0));
 }
@@ -111,8 +112,8 @@ static bool is_read(const degu_conn *c)
 {
     return c->body == DEGU_PRIV_READ && !c->failed &&
            c->trailer <= c->in_pos &&
-           c->trailer_len <= c->in_pos - c->trailer &&
-           c->trailer_len <= DEGU_TRAILER_MAX - 2;
+           c->trailer_len <= DEGU_TRAILER_MAX - 2 &&
+           c->trailer + c->trailer_len <= c->in_pos;
 }
 
 static bool is_valid(const degu_conn *c)
@@ -189,35 +190,6 @@ static void check_part(const degu_conn *conn, const degu_conn *before,
 }
 
 /* ---- Contracts ---- */
-
-DEGU_API degu_err degu_parse_chunk_line(const char *line, size_t len,
-                                        degu_chunk *chunk)
-    __CPROVER_requires(__CPROVER_r_ok(line, len))
-    __CPROVER_requires(__CPROVER_w_ok(chunk, sizeof *chunk))
-    __CPROVER_assigns(*chunk)
-    __CPROVER_ensures(__CPROVER_return_value <= 0)
-    __CPROVER_ensures(__CPROVER_return_value == 0 ||
-                      (chunk->size == 0 && chunk->extensions.len == 0 &&
-                       chunk->error_at <= len))
-    __CPROVER_ensures(__CPROVER_return_value < 0 ||
-                      __CPROVER_pointer_in_range_dfcc(
-                          line, chunk->extensions.ptr, line + len))
-    __CPROVER_ensures(__CPROVER_return_value < 0 ||
-                      (len >= 3 && chunk->extensions.len <= len &&
-                       chunk->extensions.len <= 4096 &&
-                       chunk->extensions.ptr - line <=
-                           (ptrdiff_t)(len - chunk->extensions.len)));
-
-DEGU_API degu_err degu_parse_fields(char *lines, size_t len, bool trailer,
-                                    degu_fields *fields, size_t *error_at)
-    __CPROVER_requires(__CPROVER_rw_ok(lines, len))
-    __CPROVER_requires(fields == NULL ||
-                       __CPROVER_w_ok(fields, sizeof *fields))
-    __CPROVER_requires(__CPROVER_w_ok(error_at, sizeof *error_at))
-    __CPROVER_assigns(*error_at, __CPROVER_object_whole(lines))
-    __CPROVER_assigns(fields != NULL: *fields)
-    __CPROVER_ensures(__CPROVER_return_value <= 0)
-    __CPROVER_ensures(*error_at <= len);
 
 /* What fail() and the receiving of more write. */
 #define ASSIGNS_STEP                                                          \
@@ -328,16 +300,19 @@ DEGU_API degu_err degu_read_body(degu_conn *conn, void *buf, size_t cap,
     __CPROVER_ensures(__CPROVER_return_value != DEGU_END ||
                       conn->body == DEGU_PRIV_READ);
 
-DEGU_API degu_err degu_scan_head(const char *buf, size_t len, size_t *pos)
-    __CPROVER_requires(__CPROVER_r_ok(buf, len) && *pos <= len)
-    __CPROVER_assigns(*pos)
-    __CPROVER_ensures(__CPROVER_return_value <= DEGU_MORE && *pos <= len);
-
-static degu_err degu_priv_head_too_large(const char *buf, size_t len)
-    __CPROVER_requires(__CPROVER_r_ok(buf, len))
-    __CPROVER_assigns()
-    __CPROVER_ensures(__CPROVER_return_value == DEGU_E_PREAMBLE_SIZE ||
-                      __CPROVER_return_value == DEGU_E_TARGET_SIZE);
+/* What counts nothing is a chunk's line, and then data follows. */
+static degu_err degu_priv_drain_part(degu_conn *conn, size_t *len)
+    __CPROVER_requires(is_valid(conn))
+    __CPROVER_requires(__CPROVER_w_ok(len, sizeof *len))
+    ASSIGNS_READ
+    __CPROVER_assigns(*len)
+    __CPROVER_ensures(is_result(conn, __CPROVER_return_value))
+    __CPROVER_ensures(*len <= ANY)
+    __CPROVER_ensures(__CPROVER_return_value != DEGU_OK || *len ||
+                      (conn->body == DEGU_PRIV_DATA &&
+                       __CPROVER_old(conn->body) != DEGU_PRIV_DATA))
+    __CPROVER_ensures(__CPROVER_return_value != DEGU_END ||
+                      conn->body == DEGU_PRIV_READ);
 
 static degu_err degu_priv_read_head(degu_conn *conn)
     __CPROVER_requires(is_in_order(conn) && is_read(conn))
@@ -350,29 +325,5 @@ static degu_err degu_priv_read_head(degu_conn *conn)
                           ? has_failed(conn, __CPROVER_return_value)
                           : is_read(conn) && conn->in_pos == 0 &&
                                 conn->close == __CPROVER_old(conn->close));
-
-/* framing is one of the first most. */
-#define IS_FRAMED(message, most)                                              \
-    ((message)->framing >= DEGU_NO_BODY && (message)->framing <= (most) &&    \
-     ((message)->framing != DEGU_LENGTH || (message)->content_length > 0))
-
-DEGU_API degu_err degu_parse_request(char *head, size_t len,
-                                     degu_request *request)
-    __CPROVER_requires(__CPROVER_rw_ok(head, len))
-    __CPROVER_requires(__CPROVER_w_ok(request, sizeof *request))
-    __CPROVER_assigns(*request, __CPROVER_object_whole(head))
-    __CPROVER_ensures(__CPROVER_return_value <= 0 && request->error_at <= len)
-    __CPROVER_ensures(__CPROVER_return_value < 0 ||
-                      IS_FRAMED(request, DEGU_CHUNKED));
-
-DEGU_API degu_err degu_parse_response(char *head, size_t len,
-                                      degu_method asked,
-                                      degu_response *response)
-    __CPROVER_requires(__CPROVER_rw_ok(head, len))
-    __CPROVER_requires(__CPROVER_w_ok(response, sizeof *response))
-    __CPROVER_assigns(*response, __CPROVER_object_whole(head))
-    __CPROVER_ensures(__CPROVER_return_value <= 0 && response->error_at <= len)
-    __CPROVER_ensures(__CPROVER_return_value < 0 ||
-                      IS_FRAMED(response, DEGU_UNTIL_CLOSE));
 
 #endif

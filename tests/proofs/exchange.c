@@ -132,9 +132,24 @@ PROOF(degu_read_body)
     reached(err == DEGU_E_TIMEOUT);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
+ENFORCED(degu_priv_drain_part)
 CONTRACTED(degu_read_chunk, degu_read_body)
+PROOF(degu_priv_drain_part)
+{
+    degu_source source;
+    degu_conn conn = any_conn(&source);
+    size_t len;
+    degu_err err = degu_priv_drain_part(&conn, &len);
+    reached(err == DEGU_OK && len == 0);
+    reached(err == DEGU_OK && len > 100);
+    reached(err == DEGU_END && conn.framing == DEGU_CHUNKED);
+}
+
+BOUND("any connection, buffers of up to 128 KiB")
+LONG
+CONTRACTED(degu_priv_drain_part)
 PROOF(degu_drain_body)
 {
     degu_source source;
@@ -164,7 +179,7 @@ PROOF(degu_read_trailers)
     reached(err == DEGU_E_TIMEOUT);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 PROOF(degu_expect_body)
 {
@@ -178,7 +193,7 @@ PROOF(degu_expect_body)
     reached(err == DEGU_E_ORDER && conn.failed);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 PROOF(degu_conn_error_bytes)
 {
@@ -190,7 +205,7 @@ PROOF(degu_conn_error_bytes)
     reached(bytes.len == 32);
 }
 
-BOUND("any connection")
+BOUND("any connection, buffers of up to 128 KiB")
 LONG
 PROOF(degu_conn_check)
 {

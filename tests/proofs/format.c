@@ -356,6 +356,19 @@ PROOF(degu_priv_check_name)
     reached(err == DEGU_E_NAME);
 }
 
+BOUND("texts of up to 12 bytes")
+UNWOUND
+PROOF(degu_priv_check_name__result)
+{
+    degu_str name = any_text(12);
+    degu_err err = degu_priv_check_name(name);
+    size_t k = nondet_size();
+    if (err == DEGU_OK && k < name.len)
+        proved(degu_priv_in(name.ptr[k], DEGU_TOKEN) &&
+               !(name.ptr[k] >= 'A' && name.ptr[k] <= 'Z'));
+    reached(err == DEGU_OK && name.len == 12);
+}
+
 BOUND("any text")
 PROOF(degu_priv_check_value)
 {
@@ -377,6 +390,20 @@ PROOF(degu_priv_name_id)
     proved(id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
     reached(id == DEGU_PRIV_IF_UNMODIFIED_SINCE);
     reached(id == 0 && name.len > 100000);
+}
+
+BOUND("texts of up to 12 bytes")
+UNWOUND
+PROOF(degu_priv_check_value__result)
+{
+    degu_str value = any_text(12);
+    degu_err err = degu_priv_check_value(value);
+    size_t k = nondet_size();
+    if (err == DEGU_OK && k < value.len)
+        proved(degu_priv_in(value.ptr[k], DEGU_VALUE) &&
+               !(degu_priv_is_blank(value.ptr[k]) &&
+                 (k == 0 || k == value.len - 1)));
+    reached(err == DEGU_OK && value.len == 12);
 }
 
 static void any_headers(degu_header *headers)
@@ -405,12 +432,12 @@ PROOF(degu_priv_put_field)
 }
 
 /* What parse.c shows of received heads, here of values that lie anywhere. */
-BOUND("any value that is there, anywhere")
+BOUND("any value that lies anywhere, or is absent")
 SUMMED(degu_priv_is_host, degu_priv_says_close)
 PROOF(degu_priv_note_field__sent)
 {
     degu_priv_head h;
-    degu_str value = any_text(ANY);
+    degu_str value = any_view(ANY);
     unsigned id = nondet_unsigned();
     degu_err err;
     degu_priv_head_init(&h, NULL, NULL);
@@ -420,6 +447,7 @@ PROOF(degu_priv_note_field__sent)
     err = degu_priv_note_field(&h, id, value, 0);
     proved(h.length <= DEGU_LENGTH_MAX && h.lines == 0);
     reached(!err && id == DEGU_PRIV_HOST);
+    reached(!err && id == DEGU_PRIV_HOST && !value.ptr);
     reached(err == DEGU_E_HOST && value.len > 1000);
     reached(err == DEGU_E_LENGTH && value.len > 1000);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR 0BSD */
 /* Layer 4: parse. */
 
-#include "prove.h"
+#include "parsers.h"
 
 /* ---- Values ---- */
 
@@ -188,13 +188,14 @@ PROOF(degu_priv_is_ipv6)
     reached(!is && text.len > 1000);
 }
 
-BOUND("any text")
+BOUND("any text, or none")
 LONG
 SUMMED(degu_priv_is_ipv6)
 PROOF(degu_priv_is_host)
 {
-    degu_str text = any_text(ANY);
+    degu_str text = any_view(ANY);
     bool is = degu_priv_is_host(text);
+    reached(is && !text.ptr);
     reached(is && text.len > 1000);
     reached(!is && text.len > 1000);
 }
@@ -217,11 +218,20 @@ PROOF(degu_priv_next_word)
     reached(more && word.len == 0 && list.len > 1000);
 }
 
+BOUND("a list that is absent")
+PROOF(degu_priv_next_word__absent)
+{
+    degu_str list = degu_bytes(NULL, 0), word;
+    bool more = degu_priv_next_word(&list, &word);
+    proved(!more && is_absent(list));
+    reached(!more);
+}
+
 bool sum_degu_priv_next_word(degu_str *list, degu_str *word)
 {
     degu_str whole = *list;
     size_t taken = up_to(whole.len), at = up_to(taken);
-    proved(__CPROVER_r_ok(whole.ptr, whole.len));
+    proved(is_absent(whole) || __CPROVER_r_ok(whole.ptr, whole.len));
     if (whole.len == 0)
         return false;
     given(taken > 0);
@@ -232,16 +242,17 @@ bool sum_degu_priv_next_word(degu_str *list, degu_str *word)
     return true;
 }
 
-BOUND("any text")
+BOUND("any text, or none")
 LONG
 SUMMED(degu_priv_next_word)
 PROOF(degu_priv_says_close)
 {
-    degu_str list = any_text(ANY);
+    degu_str list = any_view(ANY);
     bool close = degu_priv_says_close(list);
     if (close)
         proved(list.len > 0);
     reached(close && list.len > 1000);
+    reached(!close && !list.ptr);
     reached(!close && list.len > 1000);
 }
 
@@ -565,10 +576,29 @@ PROOF(degu_parse_fields)
     degu_err err;
     err = degu_parse_fields(lines, len, trailer,
                             nondet_bool() ? NULL : &fields, &at);
-    proved(at <= len);
+    proved(ARE_FIELDS(err, at, len));
     proved(err || at == 0);
     reached(!err && len > 40);
     reached(err == DEGU_E_TRAILER);
+}
+
+BOUND("any lines that are too long")
+UNWIND(1)
+SUMMED(degu_priv_take_field, degu_priv_hide_hops, degu_priv_name_id)
+PROOF(degu_parse_fields__long)
+{
+    degu_str lines = any_text(ANY);
+    degu_fields fields;
+    size_t at;
+    bool trailer = nondet_bool();
+    degu_err err;
+    given(lines.len > (trailer ? DEGU_TRAILER_MAX - 2 : DEGU_PREAMBLE_MAX));
+    err = degu_parse_fields((char *)lines.ptr, lines.len, trailer,
+                            nondet_bool() ? NULL : &fields, &at);
+    proved(ARE_FIELDS(err, at, lines.len));
+    proved(err == DEGU_E_TRAILER_SIZE || err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TRAILER_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
 }
 
 BOUND("any head of up to 64 bytes and 3 fields")
@@ -733,7 +763,7 @@ PROOF(degu_parse_request)
     static degu_request r;
     degu_err err;
     err = degu_parse_request((char *)head.ptr, head.len, &r);
-    proved(r.error_at <= head.len);
+    proved(IS_REQUEST(err, &r, head.len));
     proved(err || r.error_at == 0);
     proved(is_view(r.target, head) && is_view(r.path, head) &&
            is_view(r.query, head) && is_view(r.host, head));
@@ -741,13 +771,28 @@ PROOF(degu_parse_request)
     prove_fields(&r.fields, head.len);
     if (!err) {
         proved(is_framing(r.framing, r.content_length));
-        proved(r.framing != DEGU_UNTIL_CLOSE);
         proved(!r.framing || (r.method & (DEGU_PUT | DEGU_POST | DEGU_PATCH)));
         proved(!r.has_range || r.range.start < r.range.stop);
         proved(!r.has_range || !r.framing);
     }
     reached(!err && r.framing == DEGU_LENGTH && r.fields.count == 3);
     reached(!err && r.has_range);
+}
+
+BOUND("any head that is too long")
+UNWIND(1)
+SUMMED(degu_priv_take_request_line, degu_priv_take_fields)
+PROOF(degu_parse_request__long)
+{
+    degu_str head = any_text(ANY);
+    static degu_request r;
+    degu_err err;
+    given(head.len > DEGU_PREAMBLE_MAX);
+    err = degu_parse_request((char *)head.ptr, head.len, &r);
+    proved(IS_REQUEST(err, &r, head.len));
+    proved(err == DEGU_E_PREAMBLE_SIZE || err == DEGU_E_TARGET_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TARGET_SIZE);
 }
 
 BOUND("any head")
@@ -808,7 +853,7 @@ PROOF(degu_parse_response)
     degu_method asked = (degu_method)(1 << (nondet_unsigned() % 7));
     degu_err err;
     err = degu_parse_response((char *)head.ptr, head.len, asked, &r);
-    proved(r.error_at <= head.len);
+    proved(IS_RESPONSE(err, &r, head.len));
     proved(err || r.error_at == 0);
     proved(is_view(r.reason, head));
     proved(r.fields.base == head.ptr);
@@ -824,6 +869,22 @@ PROOF(degu_parse_response)
     }
     reached(!err && r.framing == DEGU_UNTIL_CLOSE);
     reached(!err && r.framing == DEGU_LENGTH && r.fields.count == 3);
+}
+
+BOUND("any head that is too long")
+UNWIND(1)
+SUMMED(degu_priv_take_status_line, degu_priv_take_fields)
+PROOF(degu_parse_response__long)
+{
+    degu_str head = any_text(ANY);
+    static degu_response r;
+    degu_err err;
+    given(head.len > DEGU_PREAMBLE_MAX);
+    err = degu_parse_response((char *)head.ptr, head.len, DEGU_GET, &r);
+    proved(IS_RESPONSE(err, &r, head.len));
+    proved(err == DEGU_E_PREAMBLE_SIZE || err == DEGU_E_TARGET_SIZE);
+    reached(err == DEGU_E_PREAMBLE_SIZE);
+    reached(err == DEGU_E_TARGET_SIZE);
 }
 
 /* ---- Chunk lines ---- */
@@ -856,6 +917,7 @@ degu_err sum_degu_priv_take_extension(const char *ptr, size_t len, size_t *i)
 
 BOUND("any line")
 SUMMED(degu_priv_take_extension)
+ENFORCED(degu_parse_chunk_line)
 PROOF(degu_parse_chunk_line)
 {
     degu_str line = any_text(ANY);

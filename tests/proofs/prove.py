@@ -8,6 +8,8 @@
 
 A proof fails if one of its properties does, if what it says is reached is not,
 or if it is not done in time.  Ends with the list, and with 1 if one failed.
+What *.loops says of loops has to fit: one that is not there is an error in any
+run, one that no proof has met is an error in a run of all.
 """
 
 import glob
@@ -125,6 +127,29 @@ def contracts():
     return found
 
 
+def misfits():
+    """What *.loops says of loops that are not there."""
+    bodies = {}
+    for path in [ROOT + '/degu.h'] + glob.glob(HERE + '/*.[ch]'):
+        with open(path) as file:
+            bodies.update(re.findall(
+                r'^\w[^;{}]*?\b(\w+)\([^;{}]*\)\n\{\n(.*?)^\}', file.read(),
+                re.M | re.S))
+    (wrong, known) = ([], set())
+    for (function, text, _) in contracts():
+        lines = [line.strip() for line in
+                 bodies.get(function, '').split('\n')]
+        if function not in bodies:
+            wrong.append('no function ' + function)
+        elif lines.count(text) != 1:
+            wrong.append('{} has {} lines "{}"'.format(
+                function, lines.count(text), text))
+        elif (function, text) in known:
+            wrong.append('{}: "{}" is there twice'.format(function, text))
+        known.add((function, text))
+    return wrong
+
+
 def source_line(path, number, memory={}):
     if path not in memory:
         with open(path) as file:
@@ -155,8 +180,10 @@ def names_of(program):
 
 
 def annotate(program, path):
-    """Writes what goto-instrument wants to know of the loops in program."""
+    """Writes what goto-instrument wants to know of the loops in program; gives
+    {number with function: (function, text)}."""
     functions = {}
+    applied = {}
     (loops, names) = (loops_of(program), names_of(program))
     for (function, text, clauses) in contracts():
         if function not in loops:
@@ -166,6 +193,7 @@ def annotate(program, path):
         if len(numbers) != 1:
             raise Failed('*.loops: {} has {} loops "{}" among {}'.format(
                 function, len(numbers), text, loops[function]))
+        applied[function + '.' + numbers[0]] = (function, text)
         functions.setdefault(function, []).append({
             'loop_id': numbers[0],
             'assigns': ', '.join(clauses['assigns']),
@@ -177,13 +205,13 @@ def annotate(program, path):
     with open(path, 'w') as file:
         json.dump({'sources': [], 'functions': [functions] if functions else
                    [], 'output': 'stdout'}, file)
-    return bool(functions)
+    return applied
 
 
 # ------------------------------------------------------------- one proof
 
 def prepare(proof, folder):
-    """The path of the program that is to be explored."""
+    """(path of the program that is to be explored, what annotate() gave)"""
     harness = 'prove_' + proof.name
     whole = os.path.join(folder, 'whole')
     program = os.path.join(folder, 'program')
@@ -196,13 +224,14 @@ def prepare(proof, folder):
             whole, whole)
     must('goto-instrument', '--drop-unused-functions', whole, program)
     loops = os.path.join(folder, 'loops.json')
-    if proof.unwound or not (annotate(program, loops) or proof.contracts):
-        return program
+    applied = {} if proof.unwound else annotate(program, loops)
+    if not (applied or proof.contracts):
+        return (program, applied)
     annotated = os.path.join(folder, 'annotated')
     must('goto-instrument', '--dfcc', harness, *proof.contracts,
          '--apply-loop-contracts', '--loop-contracts-file', loops, program,
          annotated)
-    return annotated
+    return (annotated, applied)
 
 
 def judge(text):
@@ -221,14 +250,27 @@ def judge(text):
     return (len(found), wrong)
 
 
+def loops_met(text, applied):
+    """Those that CBMC has looked into; what it says of a loop without a
+    condition names the function only."""
+    named = re.findall(r'invariant before entry for loop (\w+\.\d+)', text)
+    nameless = re.findall(
+        r'^\[(\w+?)(?:_wrapped_for_contract_checking)?\.\d+\] ', text, re.M)
+    return {loop for (name, loop) in applied.items()
+            if name in named or (loop[0] in nameless and ';;' in loop[1])}
+
+
 def prove(proof):
-    """(properties, seconds, faults)"""
+    """(proof, properties, seconds, faults, loops met)"""
     started = time.monotonic()
+    met = set()
     with tempfile.TemporaryDirectory(prefix='degu-proof.') as folder:
         try:
+            (program, applied) = prepare(proof, folder)
             done = tool('cbmc', *CHECKS, '--unwind', str(proof.unwind),
-                        prepare(proof, folder))
+                        program)
             (count, wrong) = judge(done.stdout)
+            met = loops_met(done.stdout, applied)
         except Failed as error:
             (count, wrong) = (0, [str(error)])
     seconds = time.monotonic() - started
@@ -236,16 +278,21 @@ def prove(proof):
         proof.title, count, len(wrong), seconds), flush=True)
     for fault in wrong:
         print('   ' + fault, flush=True)
-    return (proof, count, seconds, len(wrong))
+    return (proof, count, seconds, len(wrong), met)
 
 
 def table(rows):
     print('\n{:<38}{:<62}{:>10}{:>9}'.format(
         'function', 'bound', 'properties', 'seconds'))
-    for (proof, count, seconds, wrong) in rows:
+    for (proof, count, seconds, wrong, _) in rows:
         print('{:<38}{:<62}{:>10}{:>9.1f}{}'.format(
             proof.title, proof.bound, count, seconds,
             '  FAILED' if wrong else ''))
+
+
+def complain(wrong):
+    for what in wrong:
+        print('*.loops: ' + what)
 
 
 def main(arguments):
@@ -254,6 +301,10 @@ def main(arguments):
     if options - {'--quick', '--list'}:
         print(__doc__)
         return 2
+    wrong = misfits()
+    if wrong:
+        complain(wrong)
+        return 1
     chosen = [proof for proof in proofs()
               if not (proof.long and '--quick' in options)
               and (not names or proof.name.startswith(tuple(names)))]
@@ -269,10 +320,15 @@ def main(arguments):
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         rows = list(pool.map(prove, chosen))
     table(rows)
-    failed = sum(1 for row in rows if row[-1])
+    if not arguments:
+        met = set().union(*(row[-1] for row in rows))
+        wrong = ['not used by any proof: {}: {}'.format(*loop)
+                 for loop in contracts() if loop[:2] not in met]
+        complain(wrong)
+    failed = sum(1 for row in rows if row[3])
     print('{} passed, {} failed ({:.0f} s)'.format(
         len(rows) - failed, failed, time.monotonic() - started))
-    return 1 if failed or not rows else 0
+    return 1 if failed or wrong or not rows else 0
 
 
 if __name__ == '__main__':

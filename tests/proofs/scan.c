@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR 0BSD */
 /* Layer 3: scan. */
 
-#include "prove.h"
+#include "parsers.h"
 
 BOUND("any bytes, any class")
 PROOF(degu_span)
@@ -29,11 +29,12 @@ PROOF(degu_span__result)
 
 BOUND("any bytes, any place to go on from")
 LONG
+ENFORCED(degu_scan_head)
 PROOF(degu_scan_head)
 {
     degu_str buf = any_text(ANY);
     size_t end = DEGU_PRIV_MIN(buf.len, DEGU_PREAMBLE_MAX);
-    size_t start = up_to(end), pos = start;
+    size_t start = up_to(buf.len), pos = start;
     degu_err err = degu_scan_head(buf.ptr, buf.len, &pos);
     proved(pos <= end);
     if (!err)
@@ -42,11 +43,22 @@ PROOF(degu_scan_head)
     if (err == DEGU_MORE)
         proved(pos == buf.len);
     reached(!err && start > 1000 && pos > start + 1000);
+    reached(start > end && err == DEGU_E_TARGET_SIZE);
     reached(err == DEGU_MORE && pos > 1000);
     reached(err == DEGU_E_LINE_END && pos > 1000);
     reached(err == DEGU_E_PREAMBLE_SIZE);
     reached(err == DEGU_E_TARGET_SIZE);
     reached(err == DEGU_E_EMPTY_LINE);
+}
+
+BOUND("any bytes")
+ENFORCED(degu_priv_head_too_large)
+PROOF(degu_priv_head_too_large)
+{
+    degu_str buf = any_text(ANY);
+    degu_err err = degu_priv_head_too_large(buf.ptr, buf.len);
+    reached(err == DEGU_E_PREAMBLE_SIZE && buf.len > 100000);
+    reached(err == DEGU_E_TARGET_SIZE && buf.len > 100000);
 }
 
 BOUND("any bytes")

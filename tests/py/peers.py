@@ -18,6 +18,9 @@ from degu.server import Server
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WAIT = 20
+# How many times longer the times are that tests give to what is to run out of
+# them: under valgrind a handshake takes half a second.
+SLOWER = int(os.environ.get('DEGU_SLOWER', '1'))
 
 
 # ------------------------------------------------------------------ servers

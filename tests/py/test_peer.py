@@ -453,7 +453,7 @@ class Chain:
 
     def get_verified_chain(self):
         if isinstance(self.found, Exception):
-            raise self.found
+            raise self.found.with_traceback(None)  # or it keeps all it had
         return self.found
 
 

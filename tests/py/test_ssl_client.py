@@ -28,6 +28,7 @@ from degu.exceptions import (
 )
 from nginx import TEXT, run_nginx
 from peers import (
+    SLOWER,
     WAIT,
     App,
     child,
@@ -255,8 +256,8 @@ def test_dripping_handshake(ends):
     with listening(run) as address:
         started = time.monotonic()
         with pytest.raises(OSError):
-            ends.make(address, timeout=0.3).connect()
-        assert time.monotonic() - started < 2
+            ends.make(address, timeout=0.3 * SLOWER).connect()
+        assert time.monotonic() - started < 2 * SLOWER
 
 
 def test_silent_server(ends):
@@ -267,8 +268,8 @@ def test_silent_server(ends):
     with listening(run) as address:
         started = time.monotonic()
         with pytest.raises(TimeoutError):
-            ends.make(address, timeout=0.3).connect()
-        assert 0.2 < time.monotonic() - started < 2
+            ends.make(address, timeout=0.3 * SLOWER).connect()
+        assert 0.2 * SLOWER < time.monotonic() - started < 2 * SLOWER
 
 
 # ------------------------------------------------------------------ how it ends
@@ -416,11 +417,11 @@ def test_timed_out(ends):
                 socket.socket.sendall(sock, b'x')
 
     with ends.listening(run) as address:
-        with ends.connect(address, timeout=0.3) as conn:
+        with ends.connect(address, timeout=0.3 * SLOWER) as conn:
             started = time.monotonic()
             with pytest.raises(TimeoutError):
                 conn.get('/')
-            assert 0.2 < time.monotonic() - started < 2
+            assert 0.2 * SLOWER < time.monotonic() - started < 2 * SLOWER
             assert conn.closed
 
 
@@ -458,7 +459,7 @@ def test_kept_connection(ends):
 def test_stale_connection(ends, method):
     """Closed by a server that was idle, so that no method notices."""
     app = App()
-    with ends.running(app, timeout=0.2) as running:
+    with ends.running(app, timeout=0.2 * SLOWER) as running:
         client = ends.make(running.address)
         for _ in range(2):
             assert client.request(method, '/').body.read() == b'hello'
@@ -502,7 +503,7 @@ def test_closed_in_its_face(ends, end, method):
 
 
 def test_check(ends):
-    with ends.running(App(), timeout=0.3) as running:
+    with ends.running(App(), timeout=0.3 * SLOWER) as running:
         with ends.connect(running.address) as conn:
             conn.check()
             assert conn.get('/').body.read() == b'hello'
@@ -843,7 +844,7 @@ def test_closed_by_another_thread(ends):
         started = time.monotonic()
         conn.close()
         thread.join(WAIT)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 2 * SLOWER
     assert len(errors) == 1 and isinstance(errors[0], (OSError, ValueError))
     assert conn.closed
 

@@ -415,10 +415,15 @@ def only_writing(environ, start_response):
     return []
 
 
+def opened_file(environ, start_response):
+    start_response('200 OK', TEXT)
+    return io.BytesIO(b'hello')
+
+
 @pytest.mark.parametrize('app', [
     generator, Class, writing, only_writing, answering([b'hello']),
     answering((b'hello',)), answering([b'hel', b'lo']),
-    answering([b'', b'hello', b'']), answering(io.BytesIO(b'hello')),
+    answering([b'', b'hello', b'']), opened_file,
 ])
 def test_kinds_of_programs(app):
     answer = ask(app)
