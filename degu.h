@@ -84,6 +84,8 @@
        DEGU_STEP_BYTES       65536        so much of a body sent or relayed
                                           begins a new step, with a deadline of
                                           its own
+       DEGU_MIN_RATE         256          bytes a second of a body or answer,
+                                          see degu_socket
        DEGU_LINGER_MAX       16           connections being closed gracefully
        DEGU_POLL_MAX         256 and 2    descriptors with DEGU_USE_POLL, which
                              and LINGER   bounds max_connections
@@ -142,6 +144,9 @@
 #endif
 #ifndef DEGU_STEP_BYTES
 #define DEGU_STEP_BYTES 65536
+#endif
+#ifndef DEGU_MIN_RATE
+#define DEGU_MIN_RATE 256
 #endif
 #ifndef DEGU_LINGER_MAX
 #define DEGU_LINGER_MAX 16
@@ -925,7 +930,7 @@ DEGU_API degu_time degu_now(void);
 typedef struct degu_socket {
     int fd;
     int timeout_ms;     /* for a step; -1: none */
-    uint32_t min_rate;  /* bytes a second, see below; 0: as slow as it likes */
+    uint32_t min_rate;  /* bytes a second, see below; 0: none */
     bool nonblocking;   /* neither recv nor send waits: DEGU_E_AGAIN */
     bool signals;       /* DEGU_E_INTERRUPTED after a signal, else go on */
     int sys_errno;      /* errno of the last failure */
@@ -937,17 +942,16 @@ typedef struct degu_socket {
     bool brief;         /* private: recv waits as the kernel's limit says */
 } degu_socket;
 
-/* Bytes a second that the other end has to keep up while a body is waited for,
-   or room to send; the time that our own program takes does not count.  Whoever
-   is slower falls behind, and makes up for it with every byte; each step of a
-   body has a timeout less what was lost.  So bytes that drip are put up with for
-   little more than a timeout, and who has been fast may pause as long.  With 0
-   there has to be progress of DEGU_STEP_BYTES in a timeout instead. */
-#ifndef DEGU_MIN_RATE
-#define DEGU_MIN_RATE 256
-#endif
+/* min_rate is how many bytes a second the other end has to keep up while a body
+   is waited for, or room to send; the time that our own program takes does not
+   count.  Whoever is slower falls behind, and makes up for it with every byte;
+   each step of a body has a timeout less what was lost.  So bytes that drip are
+   put up with for little more than a timeout, and who has been fast may pause
+   as long. */
+
 /* Takes over fd: close-on-exec, no SIGPIPE, TCP_NODELAY, timeouts in the
-   kernel; min_rate is DEGU_MIN_RATE.  DEGU_E_SYSTEM if fd is no socket; fd is then still yours. */
+   kernel; min_rate is DEGU_MIN_RATE.  DEGU_E_SYSTEM if fd is no socket; fd is
+   then still yours. */
 DEGU_API DEGU_NODISCARD degu_err degu_socket_init(degu_socket *sock, int fd,
                                                   int timeout_ms);
 DEGU_API degu_io degu_socket_io(degu_socket *sock);

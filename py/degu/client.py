@@ -119,10 +119,10 @@ class Client:
 
     The options are *host* and *authorization*, more such headers, the first by
     default made of the address, or None; *timeout*, in seconds, of connecting
-    and of every step of an exchange, 65 by default, or None; *min_rate*, bytes a
-    second that the other end has to keep up, on average, while a body is waited
-    for, or room to send one, 256 by default, or 0; and *on_connect*, called
-    with each new connection, which only the answer True keeps.
+    and of every step of an exchange, 65 by default, or None; *min_rate*, bytes
+    a second that the other end has to keep up, on average, while a body is
+    waited for, or room to send one, 256 by default, or 0; and *on_connect*,
+    called with each new connection, which only the answer True keeps.
 
     `connect()` makes connections.  `request()` and its shortcuts use one that
     the client keeps for the calling thread, so several threads may share a

@@ -3553,8 +3553,9 @@ static PyMethodDef Connection_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot Connection_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Connection(sock, base_headers=None): the "
-                                  "client's end of a connection")},
+    {Py_tp_doc, (void *)PyDoc_STR("Connection(sock, base_headers=None, "
+                                  "min_rate=256): the client's end of a "
+                                  "connection")},
     {Py_tp_new, SLOT(Connection_new)},
     {Py_tp_dealloc, SLOT(Connection_dealloc)},
     {Py_tp_traverse, SLOT(Connection_traverse)},

@@ -1009,6 +1009,61 @@ static void *drip(void *ctx)
     return NULL;
 }
 
+/* Reads what comes, each read a step; what ended it. */
+static ptrdiff_t read_steps(degu_socket *sock, size_t *total)
+{
+    char buf[8];
+    ptrdiff_t n;
+
+    *total = 0;
+    do {
+        n = degu_socket_recv(sock, buf, sizeof buf,
+                             DEGU_IO_BEGIN | DEGU_IO_BODY);
+        *total += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    return n;
+}
+
+/* A byte in each step, from somebody who has to keep up so many a second. */
+static ptrdiff_t read_drips(uint32_t min_rate, degu_time *ms, size_t *total)
+{
+    struct drip d;
+    pthread_t thread;
+    degu_socket sock;
+    degu_time begin = degu_now();
+    ptrdiff_t n;
+    int pair[2];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(!degu_socket_init(&sock, pair[0], 200));
+    CHECK(sock.min_rate == DEGU_MIN_RATE);
+    sock.min_rate = min_rate;
+    d.fd = pair[1];
+    d.ms = 20;
+    d.count = 40;
+    CHECK(pthread_create(&thread, NULL, drip, &d) == 0);
+    n = read_steps(&sock, total);
+    *ms = degu_now() - begin;
+    pthread_join(thread, NULL);
+    degu_socket_close(&sock);
+    close(pair[1]);
+    return n;
+}
+
+/* degu_socket.min_rate: the deadlines of many steps. */
+static void test_min_rate(void)
+{
+    degu_time ms;
+    size_t total;
+
+    CHECK(read_drips(1000, &ms, &total) == DEGU_E_TIMEOUT);
+    CHECK(ms >= 190 && ms < 600 && total < 40);
+    CHECK(read_drips(0, &ms, &total) == DEGU_E_TIMEOUT);
+    CHECK(ms >= 800 && total == 40); /* all of them, and then nothing */
+    CHECK(read_drips(1, &ms, &total) == DEGU_E_TIMEOUT);
+    CHECK(ms >= 800 && total == 40);
+}
+
 /* degu_socket: one deadline for a step, however the bytes drip. */
 static void test_socket_deadlines(void)
 {
@@ -2360,6 +2415,7 @@ int main(void)
     test_address_kernel();
     test_connect_errors();
     test_socket_deadlines();
+    test_min_rate();
     test_exchange();
     test_bad_input();
     test_bad_handlers();

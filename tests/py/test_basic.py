@@ -413,6 +413,7 @@ def test_server_options():
     assert server.options == {
         'bodies': DEFAULT_BODIES,
         'timeout': 15,
+        'min_rate': 256,
         'max_connections': 25,
         'max_requests_per_connection': 100,
     }

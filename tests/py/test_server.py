@@ -202,8 +202,9 @@ def test_options():
     assert options.pop('timeout') == 15
     assert options.pop('max_connections') == 25
     assert options.pop('max_requests_per_connection') == 100
+    assert options.pop('min_rate') == 256
     finish(server)
-    given = {'timeout': 0.5, 'max_connections': 7,
+    given = {'timeout': 0.5, 'max_connections': 7, 'min_rate': 0,
              'max_requests_per_connection': 1000000}
     server = Server(b'', hello, **given)
     assert {name: server.options[name] for name in given} == given
@@ -220,6 +221,9 @@ def test_options():
     ({'timeout': float('inf')}, ValueError),
     ({'timeout': float('nan')}, ValueError), ({'timeout': 10**30}, ValueError),
     ({'timeout': 1e300}, ValueError),
+    ({'min_rate': None}, TypeError), ({'min_rate': 1.0}, TypeError),
+    ({'min_rate': True}, TypeError), ({'min_rate': -1}, ValueError),
+    ({'min_rate': 2**31}, ValueError),
     ({'max_connections': None}, TypeError),
     ({'max_connections': '5'}, TypeError),
     ({'max_connections': 5.0}, TypeError),
