@@ -4,10 +4,10 @@
 import sys
 import time
 
+from server import address_of, pieces, zeros
+
 from degu.base import DeguError
 from degu.client import Client
-
-from server import address_of, pieces, zeros
 
 
 def exchange(conn, method, target, count):

@@ -2,7 +2,6 @@
 """The Python server of `make faults`, as plain as a user's; see server.c."""
 
 import signal
-import socket
 import sys
 import time
 
