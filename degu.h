@@ -666,6 +666,7 @@ typedef struct degu_conn {
     char *out;      /* a head waits here for the first piece of its body */
     size_t out_cap;
     size_t out_len;
+    uint64_t in_bytes;  /* received in all */
     uint64_t out_bytes; /* sent in all */
     uint64_t left;      /* of the input body, or of its chunk */
     size_t step;        /* bytes relayed since the step in hand began */
@@ -689,6 +690,7 @@ typedef struct degu_conn {
     uint8_t sending;      /* inside a send function */
     uint8_t begin;        /* the next call of io is the first of a step */
     uint8_t deaf;         /* io.send has failed */
+    uint16_t status;      /* of the response in hand, 0: none */
 } degu_conn;
 
 typedef enum degu_role {
@@ -716,6 +718,13 @@ DEGU_API bool degu_conn_is_open(const degu_conn *conn);
 DEGU_API bool degu_conn_is_idle(const degu_conn *conn);
 /* Has a byte of the message that is being answered or sent left? */
 DEGU_API bool degu_conn_has_sent(const degu_conn *conn);
+/* Bytes of messages that have been received and used, and sent, so far; they
+   count what layer 6 sees, which under TLS is what was protected. */
+DEGU_API uint64_t degu_conn_bytes_in(const degu_conn *conn);
+DEGU_API uint64_t degu_conn_bytes_out(const degu_conn *conn);
+/* The status of the last response that was sent or begun; 0: none since the
+   last request was asked for. */
+DEGU_API int degu_conn_status(const degu_conn *conn);
 /* Are received bytes waiting in the buffer?  Then wait for no more before
    degu_read_request(). */
 DEGU_API bool degu_conn_has_input(const degu_conn *conn);
@@ -1044,6 +1053,22 @@ typedef struct degu_session {
 typedef degu_err (*degu_handler)(degu_session *session,
                                  const degu_request *request);
 
+/* One exchange that is over, for a log or statistics.  What concerns the
+   connection is in the session. */
+typedef struct degu_exchange {
+    degu_method method; /* if there is a target */
+    degu_str target;    /* ptr NULL if there was no good head; it is good until
+                           the hook returns */
+    int status;         /* of the response; 0: none was begun */
+    uint64_t bytes_in;  /* of the request, head and framing included, that were
+                           read; all that came if there was no good head */
+    uint64_t bytes_out; /* of the response, interim ones included */
+    int64_t duration_ns; /* from the end of the head to that of the response;
+                            0 if there was no good head */
+    degu_err why;       /* how it ended: DEGU_OK, the error of what was
+                           received or sent, DEGU_E_HANDLER... */
+} degu_exchange;
+
 /* What stands between a server's connections and their sockets; degu_tls.h
    has one.  All zero: nothing does.  None of these may wait for input; secure
    is the ctx that open gave to *io.
@@ -1076,6 +1101,8 @@ typedef struct degu_slot {
     void *secure;           /* the transport's */
     degu_time deadline;     /* of what it waits for */
     struct degu_slot *next; /* in the one list it is in */
+    uint64_t told_in;       /* bytes that on_exchange knows of */
+    uint64_t told_out;
     uint32_t generation;    /* tells an event for its predecessor */
     degu_err why;           /* how its last exchange went */
     uint8_t state;
@@ -1116,6 +1143,8 @@ typedef struct degu_server_config {
        DEGU_OK after a regular end.
        on_handshake_error when a connection is given up before its transport's
        handshake is done; on_connect and on_close do not see it.
+       on_exchange when an exchange is over, and when a head was not good or
+       did not come in time.
        on_refuse when a connection got a 503 for want of a place, or under a
        transport just a close.
        on_shortage when the last spare caller of degu_serve() became busy;
@@ -1125,6 +1154,7 @@ typedef struct degu_server_config {
     degu_err (*on_connect)(degu_session *session);
     void (*on_close)(degu_session *session, degu_err why);
     void (*on_handshake_error)(degu_session *session, degu_err why);
+    void (*on_exchange)(degu_session *session, const degu_exchange *exchange);
     void (*on_refuse)(const degu_address *peer, void *user, void *worker);
     void (*on_shortage)(void *user, void *worker);
     bool (*on_signal)(void *user, void *worker);
@@ -3336,6 +3366,21 @@ DEGU_API bool degu_conn_has_sent(const degu_conn *conn)
     return conn->sent;
 }
 
+DEGU_API uint64_t degu_conn_bytes_in(const degu_conn *conn)
+{
+    return conn->in_bytes - (conn->in_end - conn->in_pos);
+}
+
+DEGU_API uint64_t degu_conn_bytes_out(const degu_conn *conn)
+{
+    return conn->out_bytes;
+}
+
+DEGU_API int degu_conn_status(const degu_conn *conn)
+{
+    return conn->status;
+}
+
 DEGU_API bool degu_conn_has_input(const degu_conn *conn)
 {
     return conn->in_pos < conn->in_end;
@@ -3411,6 +3456,8 @@ DEGU_PRIV ptrdiff_t degu_priv_recv(degu_conn *conn, void *buf, size_t len,
     conn->begin = 0;
     n = conn->io.recv(conn->io.ctx, buf, len, flags);
     DEGU_ASSERT(n < 0 || DEGU_PRIV_CAST(size_t, n) <= len);
+    if (n > 0)
+        conn->in_bytes += DEGU_PRIV_CAST(size_t, n);
     return n;
 }
 
@@ -3501,6 +3548,7 @@ DEGU_API degu_err degu_read_request(degu_conn *conn, degu_request *request)
     if (conn->body != DEGU_PRIV_READ)
         return DEGU_E_ORDER;
     conn->sent = 0;
+    conn->status = 0;
     conn->begin = 1;
     err = degu_priv_read_head(conn);
     request->error_at = conn->error_at;
@@ -4369,6 +4417,7 @@ DEGU_API degu_err degu_send_response(degu_conn *conn, int status,
     if (err)
         return err;
     conn->out_len = b.len;
+    conn->status = DEGU_PRIV_U16(status);
     err = degu_priv_send_content(conn, &body, false);
     if (err && !conn->broken)
         return err;
@@ -4445,6 +4494,7 @@ DEGU_API degu_err degu_send_error(degu_conn *conn, degu_err err)
     if (err)
         return err;
     conn->out_len = b.len;
+    conn->status = DEGU_PRIV_U16(status);
     return degu_priv_flush(conn);
 }
 
@@ -6256,6 +6306,32 @@ DEGU_PRIV void degu_priv_give_up(degu_server *server, degu_priv_call *me,
         (void)degu_priv_listen_again(server);
 }
 
+/* Tells the program of an exchange; request NULL: there was no good head. */
+DEGU_PRIV void degu_priv_tell(const degu_server *server, degu_slot *slot,
+                              const degu_request *request, int64_t since,
+                              degu_err why)
+{
+    degu_exchange exchange;
+
+    if (!server->config.on_exchange)
+        return;
+    degu_priv_zero(&exchange, sizeof exchange);
+    if (request) {
+        exchange.method = request->method;
+        exchange.target = request->target;
+        exchange.duration_ns = degu_priv_nanoseconds() - since;
+    }
+    exchange.status = slot->conn.status;
+    exchange.bytes_in = request ? degu_conn_bytes_in(&slot->conn)
+                                : slot->conn.in_bytes;
+    exchange.bytes_in -= slot->told_in;
+    exchange.bytes_out = slot->conn.out_bytes - slot->told_out;
+    exchange.why = why;
+    slot->told_in += exchange.bytes_in;
+    slot->told_out += exchange.bytes_out;
+    server->config.on_exchange(&slot->session, &exchange);
+}
+
 /* The bare answer to a head, or what there is of it; never waits. */
 DEGU_PRIV void degu_priv_refuse(degu_server *server, degu_priv_call *me,
                                 degu_slot *slot, degu_err err)
@@ -6267,6 +6343,8 @@ DEGU_PRIV void degu_priv_refuse(degu_server *server, degu_priv_call *me,
     slot->socket.nonblocking = true;
     if (answer)
         (void)degu_send_error(&slot->conn, err);
+    if (slot->greeted && err != DEGU_E_CLOSED && err != DEGU_E_STOPPED)
+        degu_priv_tell(server, slot, NULL, 0, err);
     degu_priv_give_up(server, me, slot, err == DEGU_E_CLOSED ? DEGU_OK : err,
                       answer ? DEGU_PRIV_LINGER : DEGU_PRIV_CUT);
 }
@@ -6439,6 +6517,8 @@ DEGU_PRIV void degu_priv_answer(degu_server *server, degu_priv_call *me,
                                 degu_slot *slot)
 {
     const uint32_t most = server->config.max_requests;
+    const int64_t since =
+        server->config.on_exchange ? degu_priv_nanoseconds() : 0;
     degu_conn *conn = &slot->conn;
     degu_err err;
 
@@ -6454,6 +6534,7 @@ DEGU_PRIV void degu_priv_answer(degu_server *server, degu_priv_call *me,
         err = conn->broken;
     }
     slot->session.requests++;
+    degu_priv_tell(server, slot, &me->request, since, err);
     slot->why = err;
     slot->end = DEGU_PRIV_LINGER;
 }
@@ -6617,6 +6698,7 @@ DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
     degu_conn_init(&slot->conn, DEGU_SERVER, degu_socket_io(&slot->socket),
                    slot->buffer, sizeof slot->buffer, me->out,
                    sizeof me->out);
+    slot->told_in = slot->told_out = 0;
     slot->conn.ending = &server->stopping;
     err = degu_priv_adopt(&slot->socket, fd, config->body_timeout_ms);
     slot->socket.min_rate = config->min_rate;

@@ -181,6 +181,7 @@ class Loop:
         max_requests: int,
         timeout_ms: int,
         min_rate: int,
+        exchanges: bool = False,
         secure: bool = False,
     ) -> Loop: ...
     def serve(self) -> None: ...

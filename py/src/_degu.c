@@ -3573,8 +3573,8 @@ static PyType_Spec Connection_spec = {"degu.base.Connection",
 /* ======================================================================== */
 
 /* A degu_server that Python threads serve.  server.py makes it and is told
-   through methods of owner: _connected, _closed, _refused, _failed, _spawn,
-   and, if its connections are TLS, _secure, _shaken, _unsafe. */
+   through methods of owner: _connected, _closed, _refused, _exchanged, _failed,
+   _spawn, and, if its connections are TLS, _secure, _shaken, _unsafe. */
 typedef struct Loop {
     PyObject_HEAD
     PyObject *app;
@@ -3852,6 +3852,24 @@ static void loop_close(degu_session *s, degu_err why)
         worker_leave(s->worker);
 }
 
+/* Only if the owner wants it. */
+static void loop_exchange(degu_session *s, const degu_exchange *x)
+{
+    Worker *w = worker_enter(s->worker);
+    const Reader *r = s->data;
+    const char *method = x->target.ptr ? degu_method_name(x->method).ptr : NULL;
+    PyObject *result = PyObject_CallMethod(
+        w->loop->owner, "_exchanged", "Oss#iKKds", r->session, method,
+        x->target.ptr, (Py_ssize_t)x->target.len, x->status,
+        (unsigned long long)x->bytes_in, (unsigned long long)x->bytes_out,
+        (double)x->duration_ns / 1e9, x->why ? degu_err_name(x->why) : NULL);
+
+    if (!result)
+        loop_failed(w->loop, r->session);
+    Py_XDECREF(result);
+    worker_leave(w);
+}
+
 static void loop_refuse(const degu_address *peer, void *user, void *worker)
 {
     Worker *w = worker_enter(worker);
@@ -4117,18 +4135,18 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
     static char *names[] = {"fd", "app", "owner", "max_connections",
                             "max_requests", "timeout_ms", "min_rate",
-                            "secure", NULL};
+                            "exchanges", "secure", NULL};
     State *st = PyType_GetModuleState(type);
-    int fd, max_connections, timeout_ms, secure = 0;
+    int fd, max_connections, timeout_ms, exchanges = 0, secure = 0;
     degu_server_config config;
     unsigned max_requests, min_rate;
     PyObject *app, *owner;
     Loop *loop;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIiI|p:Loop", names, &fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIiI|pp:Loop", names, &fd,
                                      &app, &owner, &max_connections,
                                      &max_requests, &timeout_ms, &min_rate,
-                                     &secure))
+                                     &exchanges, &secure))
         return NULL;
     loop = (Loop *)type->tp_alloc(type, 0);
     if (!loop)
@@ -4142,6 +4160,8 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     loop->slots = PyMem_RawCalloc((size_t)max_connections, sizeof(degu_slot));
     config = loop_config(loop, (size_t)max_connections, max_requests,
                          timeout_ms, min_rate);
+    if (exchanges)
+        config.on_exchange = loop_exchange;
     if (secure)
         config.transport = loop_transport(loop);
     if (!loop->slots)
