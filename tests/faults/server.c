@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLOTS 64
+#define SLOTS 128
 #define THREADS (SLOTS + 1)
 
 static degu_server server;
@@ -22,7 +22,8 @@ static uint64_t number_behind(const char *path)
     return strtoull(strchr(path + 1, '/') + 1, NULL, 10);
 }
 
-/* PUT and POST /count: how many bytes the body has. */
+/* PUT and POST /count and /read: how many bytes the body has.  In Python
+   /read has it whole in memory. */
 static degu_err count(degu_conn *conn)
 {
     char scrap[16384], text[32];
@@ -68,6 +69,21 @@ static degu_err next_chunk(void *ctx, degu_chunk_out *chunk)
     return DEGU_OK;
 }
 
+/* GET /memory/N: as many bytes, out of one piece of memory. */
+static degu_err memory(degu_conn *conn, size_t n)
+{
+    char *piece = malloc(n);
+    degu_err err;
+
+    if (!piece)
+        return DEGU_E_SOURCE;
+    memset(piece, 'x', n);
+    err = degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
+                             degu_body_bytes(piece, n));
+    free(piece);
+    return err;
+}
+
 static degu_err handle(degu_session *session, const degu_request *request)
 {
     degu_conn *conn = session->conn;
@@ -77,13 +93,15 @@ static degu_err handle(degu_session *session, const degu_request *request)
              request->path.ptr);
     if (!strcmp(path, "/hello"))
         return degu_reply(conn, 200, "OK", "hello, world");
-    if (!strcmp(path, "/count"))
+    if (!strcmp(path, "/count") || !strcmp(path, "/read"))
         return count(conn);
     if (!strcmp(path, "/echo"))
         return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,
                                   degu_body_relay(conn));
     if (!strncmp(path, "/bytes/", 7))
         return bytes(conn, number_behind(path));
+    if (!strncmp(path, "/memory/", 8))
+        return memory(conn, (size_t)number_behind(path));
     if (!strncmp(path, "/chunks/", 8)) {
         uint64_t left = number_behind(path);
         return degu_send_response(conn, 200, degu_string("OK"), NULL, 0,

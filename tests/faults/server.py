@@ -24,6 +24,10 @@ def app(session, request, api):
         body = b'hello, world'
     elif what == 'count':
         body = b'%d' % (request.body and sum(map(len, pieces(request.body))))
+    elif what == 'read':
+        body = b'%d' % len(request.body.read())
+    elif what == 'memory':
+        body = b'x' * int(number)
     elif what == 'echo':
         body = request.body
     elif what == 'bytes':
