@@ -20,7 +20,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MODULES = ('slow', 'floods')
+MODULES = ('slow', 'floods', 'exhaustion')
 COLUMNS = ('c server', 'python server', 'c client', 'python client')
 LIMIT = 600  # seconds for one cell
 

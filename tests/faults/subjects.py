@@ -54,13 +54,14 @@ def read_answer(sock):
             return (0, data)
         data += more
     (head, body) = data.split(b'\r\n\r\n', 1)
+    body = bytearray(body)
     length = int(re.search(rb'content-length: (\d+)', head + b'\r\n').group(1))
     while len(body) < length:
         more = sock.recv(65536)
         if not more:
-            return (0, body)
+            return (0, bytes(body))
         body += more
-    return (int(head[9:12]), body)
+    return (int(head[9:12]), bytes(body))
 
 
 def read_to_end(sock):
