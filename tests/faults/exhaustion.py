@@ -130,6 +130,7 @@ def threads_all_inside(kind):
             count = server.threads()
             with crowd(server, count, GET % b'/sleep/5000') as socks:
                 load = server.load(1)
+                assert server.threads() == count
                 seconds = recovery_after(server)
                 for sock in socks:
                     assert read_answer(sock) == HELLO

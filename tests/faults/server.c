@@ -5,11 +5,14 @@
    SPDX-License-Identifier: MIT OR 0BSD */
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
+#include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SLOTS 128
 #define THREADS (SLOTS + 1)
@@ -114,31 +117,80 @@ static degu_err handle(degu_session *session, const degu_request *request)
     return degu_reply(conn, 404, "Not Found", "");
 }
 
-/* ---- Threads: one more whenever all are inside handlers ---- */
+/* ---- Threads: one more whenever all are inside handlers.  The main thread
+   starts them, and tries again if the system has none to give. ---- */
 
 static pthread_t threads[THREADS];
 static size_t started;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static sem_t bell;
+static volatile int is_short, has_ended;
 
-static void *serve(void *worker)
+static void *serve(void *unused)
 {
-    return degu_serve(&server, worker) ? &server : NULL;
+    const degu_err err = degu_serve(&server, NULL);
+
+    (void)unused;
+    degu_server_stop(&server);
+    has_ended = 1;
+    sem_post(&bell);
+    return err ? &server : NULL;
 }
 
 static void start_thread(void)
 {
-    pthread_mutex_lock(&lock);
-    if (started < THREADS &&
-        !pthread_create(&threads[started], NULL, serve, NULL))
+    is_short = 0;
+    if (started == THREADS)
+        return;
+    if (pthread_create(&threads[started], NULL, serve, NULL))
+        is_short = 1;
+    else
         started++;
-    pthread_mutex_unlock(&lock);
 }
 
 static void on_shortage(void *user, void *worker)
 {
     (void)user;
     (void)worker;
+    is_short = 1;
+    sem_post(&bell);
+}
+
+static void sleep_until_short(void)
+{
+    struct timespec soon;
+
+    if (!is_short) {
+        while (sem_wait(&bell) && errno == EINTR)
+            continue;
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_sec += soon.tv_nsec >= 900000000;
+    soon.tv_nsec = (soon.tv_nsec + 100000000) % 1000000000;
+    sem_timedwait(&bell, &soon);
+}
+
+static degu_err serve_with_threads(void)
+{
+    degu_err err = DEGU_OK;
+    void *failed;
+    size_t i;
+
+    sem_init(&bell, 0, 0);
     start_thread();
+    if (started)
+        start_thread(); /* it notices when the first is in a handler */
+    else
+        err = DEGU_E_SYSTEM;
+    while (!err && !has_ended) {
+        sleep_until_short();
+        if (is_short)
+            start_thread();
+    }
+    for (i = 0; i < started; i++)
+        if (pthread_join(threads[i], &failed) || failed)
+            err = DEGU_E_SYSTEM;
+    return err;
 }
 
 static void stop(int number)
@@ -177,7 +229,6 @@ static degu_err run(const char *address, char **words)
     char text[DEGU_ADDRESS_TEXT];
     degu_address where;
     degu_err err = options(&config, words);
-    size_t i;
 
     config.on_shortage = on_shortage;
     if (!err)
@@ -189,11 +240,8 @@ static degu_err run(const char *address, char **words)
     if (!err) {
         puts(degu_format_address(&where, text));
         fflush(stdout);
-        start_thread();
-        err = degu_serve(&server, NULL);
+        err = serve_with_threads();
     }
-    for (i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
     degu_server_close(&server);
     return err;
 }
