@@ -8,6 +8,8 @@
    SPDX-License-Identifier: MIT OR 0BSD */
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,21 @@ static void report(degu_err err, int status, uint64_t total, degu_time ms)
     fflush(stdout);
 }
 
+static void ignore(int number)
+{
+    (void)number;
+}
+
+/* Of its own accord a C program has SIGPIPE at its default. */
+static void expect_signals(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ignore; /* without SA_RESTART */
+    sigaction(SIGUSR1, &action, NULL);
+}
+
 /* The requests as often as that, of which the last is told. */
 static void ask(const char *address, char **words, unsigned long times)
 {
@@ -97,20 +114,31 @@ static void obey(const char *address)
     char *words[] = {method, target, bytes};
     unsigned long times;
 
-    while (fgets(line, sizeof line, stdin) &&
-           sscanf(line, "%15s %127s %23s %lu", method, target, bytes,
-                  &times) == 4)
-        ask(address, words, times);
+    for (;;) {
+        errno = 0;
+        while (!fgets(line, sizeof line, stdin)) {
+            if (errno != EINTR)
+                return;
+            clearerr(stdin);
+            errno = 0;
+        }
+        if (sscanf(line, "%15s %127s %23s %lu", method, target, bytes,
+                   &times) == 4)
+            ask(address, words, times);
+    }
 }
 
 int main(int argc, char **argv)
 {
-    int i;
+    int i, signals = 0;
 
     for (i = 2; i < argc && strchr(argv[i], '='); i++)
         if (sscanf(argv[i], "timeout=%d", &timeout) != 1 &&
+            sscanf(argv[i], "signals=%d", &signals) != 1 &&
             sscanf(argv[i], "min_rate=%d", &min_rate) != 1)
             return 2;
+    if (signals)
+        expect_signals();
     if (i == argc)
         obey(argv[1]);
     for (; i + 2 < argc; i += 3)

@@ -8,7 +8,7 @@ import time
 from degu.base import DeguError
 from degu.client import Client
 
-from server import address_of, pieces, zeros
+from server import address_of, expect_signals, pieces, zeros
 
 
 class Asker:
@@ -54,6 +54,8 @@ def main(address, *words):
         (name, _, number) = words.pop(0).partition('=')
         options[name] = (int(number) / 1000 if name == 'timeout'
                          else int(number))
+    if options.pop('signals', 0):
+        expect_signals()
     asker = Asker(address, options.pop('read'), **options)
     if not words:
         for line in sys.stdin:

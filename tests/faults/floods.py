@@ -8,7 +8,7 @@ import socket
 import time
 
 from faults import case
-from subjects import GET, Server, read_answer, until
+from subjects import GET, Server, read_answer, reset, until
 
 HELLO = (200, b'hello, world')
 BURST = 40
@@ -199,20 +199,18 @@ def gone_before_accepted(kind):
     with Server(kind, **ROOM) as server:
         assert server.is_well()
         before = server.descriptors()
-        for reset in (False, True) * 5:
+        for resets in (False, True) * 5:
             with asleep(server):
-                leave(server, 100, reset)
+                leave(server, 100, resets)
             assert server.is_well()
         until(lambda: server.descriptors() <= before)
         left = server.descriptors() - before
     return (left <= 0, f'{left} left')
 
 
-def leave(server, count, reset):
+def leave(server, count, resets):
     for _ in range(count):
-        sock = server.connect()
-        sock.sendall(GET % b'/hello')
-        if reset:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                            b'\1\0\0\0\0\0\0\0')
-        sock.close()
+        with server.connect() as sock:
+            sock.sendall(GET % b'/hello')
+            if resets:
+                reset(sock)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SLOTS 128
 #define THREADS (SLOTS + 1)
@@ -87,6 +88,30 @@ static degu_err memory(degu_conn *conn, size_t n)
     return err;
 }
 
+/* GET /run: the descriptors that a program finds open. */
+static degu_err run_program(degu_conn *conn)
+{
+    char text[4096];
+    FILE *pipe = popen("for f in /proc/$$/fd/*; do readlink $f; done; true",
+                       "r");
+    const size_t n = pipe ? fread(text, 1, sizeof text - 1, pipe) : 0;
+
+    if (!pipe || pclose(pipe))
+        return DEGU_E_SOURCE;
+    text[n] = 0;
+    return degu_reply(conn, 200, "OK", text);
+}
+
+/* GET /fork: the copy stays for three seconds. */
+static degu_err fork_process(degu_conn *conn)
+{
+    if (fork() == 0) {
+        poll(NULL, 0, 3000);
+        _exit(0);
+    }
+    return degu_reply(conn, 200, "OK", "hello, world");
+}
+
 static degu_err handle(degu_session *session, const degu_request *request)
 {
     degu_conn *conn = session->conn;
@@ -103,6 +128,12 @@ static degu_err handle(degu_session *session, const degu_request *request)
                                   degu_body_relay(conn));
     if (!strncmp(path, "/bytes/", 7))
         return bytes(conn, number_behind(path));
+    if (!strcmp(path, "/run"))
+        return run_program(conn);
+    if (!strcmp(path, "/fork"))
+        return fork_process(conn);
+    if (!strcmp(path, "/fail"))
+        return DEGU_E_SOURCE;
     if (!strncmp(path, "/memory/", 8))
         return memory(conn, (size_t)number_behind(path));
     if (!strncmp(path, "/chunks/", 8)) {
@@ -201,6 +232,21 @@ static void stop(int number)
 
 /* ---- Options ---- */
 
+static void ignore(int number)
+{
+    (void)number;
+}
+
+/* Of its own accord a C program has SIGPIPE at its default. */
+static void expect_signals(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ignore; /* without SA_RESTART */
+    sigaction(SIGUSR1, &action, NULL);
+}
+
 static degu_err options(degu_server_config *config, char **words)
 {
     for (; *words; words++) {
@@ -215,6 +261,8 @@ static degu_err options(degu_server_config *config, char **words)
             config->min_rate = (uint32_t)n;
         else if (!strcmp(name, "max_connections") && n <= SLOTS)
             config->max_connections = (size_t)n;
+        else if (!strcmp(name, "signals"))
+            expect_signals();
         else if (!strcmp(name, "max_requests"))
             config->max_requests = (uint32_t)n;
         else

@@ -4,6 +4,7 @@
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,9 +23,9 @@ def command(kind, end):
     return [sys.executable, os.path.join(HERE, end + '.py')]
 
 
-def start(words, **more):
+def start(words, stdin=subprocess.DEVNULL, **more):
     return subprocess.Popen(
-        words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        words, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'py')), **more)
 
 
@@ -62,6 +63,13 @@ def read_answer(sock):
             return (0, bytes(body))
         body += more
     return (int(head[9:12]), bytes(body))
+
+
+def reset(sock):
+    """Closes it with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                    struct.pack('ii', 1, 0))
+    sock.close()
 
 
 def read_to_end(sock):
@@ -150,7 +158,8 @@ class Process:
 class Server(Process):
     """A server in a process of its own; a context manager.
 
-    *options* are timeout, in ms, min_rate, max_connections, max_requests;
+    *options* are timeout, in ms, min_rate, max_connections, max_requests, and
+    signals, 1 to have SIGUSR1 interrupt and SIGPIPE at its default;
     *limits* is called in the process before it is the server."""
 
     def __init__(self, kind, address='127.0.0.1:0', limits=None, **options):
@@ -181,8 +190,8 @@ class Server(Process):
 
 class Client(Process):
     """A client in a process of its own, told line by line what to ask; a
-    context manager.  *options* are timeout, in ms, min_rate, and read, 1 to
-    have bodies whole."""
+    context manager.  *options* are timeout, in ms, min_rate, signals, as
+    above, and read, 1 to have bodies whole."""
 
     def __init__(self, kind, address, **options):
         words = ['{}={}'.format(*item) for item in options.items()]
@@ -192,7 +201,13 @@ class Client(Process):
     def ask(self, request, times=1):
         """(status or 'error', seconds, length or text) of the last of so many
         times 'METHOD TARGET BYTES'."""
+        self.tell(request, times)
+        return self.hear()
+
+    def tell(self, request, times=1):
         print(request, times, file=self.process.stdin, flush=True)
+
+    def hear(self):
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError('client: ' + self.process.stderr.read())
