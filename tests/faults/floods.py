@@ -26,6 +26,12 @@ def crowd(server, count, data=b''):
         yield socks
 
 
+def all_threads(server, count):
+    """Makes it have all the threads that it may ever need."""
+    with crowd(server, count, GET % b'/sleep/200') as socks:
+        assert [read_answer(sock) for sock in socks] == [HELLO] * count
+
+
 def burst(server, finish):
     """(how many of a burst are served, seconds until the last was)"""
     begin = time.monotonic()

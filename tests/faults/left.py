@@ -14,7 +14,7 @@ import threading
 import time
 
 from faults import case
-from floods import HELLO, crowd
+from floods import HELLO, all_threads
 from subjects import (
     GET,
     Client,
@@ -135,12 +135,6 @@ def worst(found):
     if holes:
         return (False, '{}: {}'.format(holes[0], found[holes[0]]))
     return (size <= MOST, f'{size // KIB} KiB, {name}')
-
-
-def all_threads(server, count):
-    """Makes it have all the threads that it may ever need."""
-    with crowd(server, count, GET % b'/sleep/200') as socks:
-        assert [read_answer(sock) for sock in socks] == [HELLO] * count
 
 
 def bad_requests(kind, count):
