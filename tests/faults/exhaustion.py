@@ -59,7 +59,7 @@ def descriptors_left_by_peers(kind):
     """60 connections, which hold all descriptors and then leave."""
     with Server(kind, **ROOM) as server:
         assert server.is_well()
-        few = server.descriptors() + 10
+        few = server.settled() + 10
         with limit(server, resource.RLIMIT_NOFILE, few):
             with crowd(server, 60) as socks:
                 assert until(lambda: server.descriptors() == few)
@@ -76,7 +76,7 @@ def descriptors_given_back(kind):
     """No descriptor at all is free, until the limit is lifted."""
     with Server(kind, **ROOM) as server:
         assert server.is_well()
-        assert until(lambda: server.descriptors() < 20)
+        server.settled()
         with limit(server, resource.RLIMIT_NOFILE, 1):
             with crowd(server, 20):
                 load = server.load()

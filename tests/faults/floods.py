@@ -204,7 +204,7 @@ def gone_before_accepted(kind):
     """1,000 that have left, or reset, before they are accepted."""
     with Server(kind, **ROOM) as server:
         assert server.is_well()
-        before = server.descriptors()
+        before = server.settled()
         for resets in (False, True) * 5:
             with asleep(server):
                 leave(server, 100, resets)

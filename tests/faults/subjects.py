@@ -106,6 +106,15 @@ class Process:
     def descriptors(self):
         return len(os.listdir('/proc/{}/fd'.format(self.pid)))
 
+    def settled(self):
+        """The same once it changes no more: what has just been closed here
+        is closed there a little later."""
+        (count, last) = (self.descriptors(), -1)
+        while count != last:
+            time.sleep(0.05)
+            (count, last) = (self.descriptors(), count)
+        return count
+
     def threads(self):
         return len(os.listdir('/proc/{}/task'.format(self.pid)))
 
