@@ -6112,9 +6112,11 @@ DEGU_PRIV void degu_priv_part(degu_server *server, degu_priv_call *me, int fd,
     degu_priv_linger *one;
     size_t index;
 
-    if (how == DEGU_PRIV_CUT || shutdown(fd, SHUT_WR) ||
-        !degu_priv_discard(fd, &budget) || how == DEGU_PRIV_SHUT ||
-        server->config.linger_ms == 0) {
+    /* A process that a handler has forked may hold a copy of fd: it is not
+       close() that tells the other end. */
+    if (shutdown(fd, how == DEGU_PRIV_CUT ? SHUT_RDWR : SHUT_WR) ||
+        how == DEGU_PRIV_CUT || !degu_priv_discard(fd, &budget) ||
+        how == DEGU_PRIV_SHUT || server->config.linger_ms == 0) {
         close(fd);
         return;
     }

@@ -69,6 +69,9 @@ class Exchange(NamedTuple):
     error: str | None
 
 
+# Seconds between tries to start a thread that the system could not give.
+_RETRY_SECONDS = 0.1
+
 # Seconds for which threads are waited for once serving has stopped.  Those
 # that are inside an app then are left behind.
 _JOIN_SECONDS = 6
@@ -178,8 +181,11 @@ class _Bell:
             self._theirs.close()
         self._ours.close()
 
-    def sleep(self) -> None:
-        self._ours.recv(4096)
+    def sleep(self, seconds: float | None) -> None:
+        """At most so long, or until it rings."""
+        self._ours.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            self._ours.recv(4096)
 
     def ring(self) -> None:
         """Not for signal handlers."""
@@ -235,6 +241,7 @@ class Server:
         self._threads: list[threading.Thread] = []
         self._stopped = False
         self._ended = False
+        self._is_short = False  # of threads
 
     def __repr__(self) -> str:
         app = getattr(self.app, '__qualname__', None)
@@ -313,7 +320,9 @@ class Server:
             # A second, which notices when the first is inside the app.
             self._spawn()
             while not self._ended:
-                self._bell.sleep()
+                self._bell.sleep(_RETRY_SECONDS if self._is_short else None)
+                if self._is_short:
+                    self._spawn()
 
     def _serve(self, loop: Loop) -> None:
         try:
@@ -342,13 +351,23 @@ class Server:
 
     def _spawn(self) -> None:
         """Starts a thread beside those that are all waiting for an app; one
-        more than there are connections is always free to refuse others."""
+        more than there are connections is always free to refuse others.
+
+        If the system has none to give, `_sleep()` tries again: the threads
+        that there are may all be waiting for long."""
+        was_short = self._is_short
+        self._is_short = False
         if self._loop is None or len(self._threads) > self.max_connections:
             return
         try:
             self._start_thread()
-        except RuntimeError as error:
-            log.warning('No thread more than %d: %s', len(self._threads), error)
+        except (RuntimeError, MemoryError) as error:
+            self._is_short = True
+            if not was_short:
+                self._bell.ring()
+                log.warning(
+                    'No thread more than %d: %s', len(self._threads), error
+                )
 
     def _join(self) -> None:
         end = time.monotonic() + _JOIN_SECONDS

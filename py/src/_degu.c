@@ -4117,7 +4117,7 @@ static int loop_start(Loop *loop, int fd, const degu_server_config *config)
 {
     degu_err err;
 
-    loop->fd = dup(fd);
+    loop->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (loop->fd < 0) {
         raise_system(errno);
         return -1;

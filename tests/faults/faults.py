@@ -20,7 +20,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MODULES = ('slow',)
+MODULES = ('slow', 'floods', 'exhaustion', 'left')
 COLUMNS = ('c server', 'python server', 'c client', 'python client')
 LIMIT = 600  # seconds for one cell
 

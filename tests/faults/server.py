@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """The Python server of `make faults`, as plain as a user's; see server.c."""
 
+import os
 import signal
+import subprocess
 import sys
 import time
 
 from degu.server import Server
 
 ZEROS = bytes(65536)
+FILES = 'for f in /proc/$$/fd/*; do readlink $f; done'
 
 
 def zeros(count):
@@ -17,18 +20,42 @@ def zeros(count):
         yield piece
 
 
+def chunks(count):
+    for _ in range(count):
+        yield (None, b'x')
+    yield (None, b'')
+
+
+def fork(seconds):
+    if os.fork() == 0:
+        time.sleep(seconds)
+        os._exit(0)
+
+
 def app(session, request, api):
     (what, number) = ([*request.path, '', ''])[:2]
     if what == 'hello':
         body = b'hello, world'
     elif what == 'count':
         body = b'%d' % (request.body and sum(map(len, pieces(request.body))))
+    elif what == 'read':
+        body = b'%d' % len(request.body.read())
+    elif what == 'memory':
+        body = b'x' * int(number)
     elif what == 'echo':
         body = request.body
     elif what == 'bytes':
         body = api.BodyIter(zeros(int(number)), int(number))
     elif what == 'chunks':
-        body = api.ChunkedBodyIter((None, b'x') for _ in range(int(number)))
+        body = api.ChunkedBodyIter(chunks(int(number)))
+    elif what == 'run':
+        body = subprocess.run(FILES, shell=True, close_fds=False,
+                              stdout=subprocess.PIPE).stdout
+    elif what == 'fork':
+        fork(3)
+        body = b'hello, world'
+    elif what == 'fail':
+        raise ValueError('as asked')
     elif what == 'sleep':
         time.sleep(int(number) / 1000)
         body = b'hello, world'
@@ -39,6 +66,11 @@ def app(session, request, api):
 
 def pieces(body):
     return (chunk[1] for chunk in body) if body.chunked else body
+
+
+def expect_signals():
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def address_of(text):
@@ -69,6 +101,8 @@ def main(address, *words):
         options[name] = int(number) / (1000 if name == 'timeout' else 1)
         if name != 'timeout':
             options[name] = int(number)
+    if options.pop('signals', 0):
+        expect_signals()
     server = Server(address_of(address), app, **options)
     signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
     print(text_of(server.address), flush=True)

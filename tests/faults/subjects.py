@@ -4,6 +4,7 @@
 import os
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -22,9 +23,9 @@ def command(kind, end):
     return [sys.executable, os.path.join(HERE, end + '.py')]
 
 
-def start(words, **more):
+def start(words, stdin=subprocess.DEVNULL, **more):
     return subprocess.Popen(
-        words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        words, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'py')), **more)
 
 
@@ -54,13 +55,21 @@ def read_answer(sock):
             return (0, data)
         data += more
     (head, body) = data.split(b'\r\n\r\n', 1)
+    body = bytearray(body)
     length = int(re.search(rb'content-length: (\d+)', head + b'\r\n').group(1))
     while len(body) < length:
         more = sock.recv(65536)
         if not more:
-            return (0, body)
+            return (0, bytes(body))
         body += more
-    return (int(head[9:12]), body)
+    return (int(head[9:12]), bytes(body))
+
+
+def reset(sock):
+    """Closes it with RST."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                    struct.pack('ii', 1, 0))
+    sock.close()
 
 
 def read_to_end(sock):
@@ -76,16 +85,96 @@ def read_to_end(sock):
         return data
 
 
-class Server:
+def until(holds, most=PATIENCE):
+    """Whether it came true in that many seconds; for what tells of itself by
+    no event."""
+    end = time.monotonic() + most
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+class Process:
+    """What the kernel tells of *process*."""
+
+    def __init__(self, process):
+        self.process = process
+        self.pid = process.pid
+
+    def descriptors(self):
+        return len(os.listdir('/proc/{}/fd'.format(self.pid)))
+
+    def settled(self):
+        """The same once it changes no more: what has just been closed here
+        is closed there a little later."""
+        (count, last) = (self.descriptors(), -1)
+        while count != last:
+            time.sleep(0.05)
+            (count, last) = (self.descriptors(), count)
+        return count
+
+    def threads(self):
+        return len(os.listdir('/proc/{}/task'.format(self.pid)))
+
+    def _status(self, name):
+        with open('/proc/{}/status'.format(self.pid)) as file:
+            (line,) = [line for line in file if line.startswith(name + ':')]
+        return int(line.split()[1]) * 1024
+
+    def memory(self):
+        """Resident, in bytes."""
+        return self._status('VmRSS')
+
+    def address_space(self):
+        return self._status('VmSize')
+
+    def peak(self):
+        """The most that was resident, since forget_peak()."""
+        return self._status('VmHWM')
+
+    def forget_peak(self):
+        with open('/proc/{}/clear_refs'.format(self.pid), 'w') as file:
+            file.write('5')
+
+    def cpu(self):
+        """Seconds it has computed."""
+        with open('/proc/{}/stat'.format(self.pid)) as file:
+            words = file.read().rpartition(')')[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf('SC_CLK_TCK')
+
+    def load(self, seconds=3):
+        """Percent of a processor that it takes in that time."""
+        before = self.cpu()
+        # Nothing shall happen: it is the time that is measured.
+        time.sleep(seconds)
+        return (self.cpu() - before) / seconds * 100
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+
+class Server(Process):
     """A server in a process of its own; a context manager.
 
-    *options* are timeout, in ms, min_rate, max_connections, max_requests."""
+    *options* are timeout, in ms, min_rate, max_connections, max_requests, and
+    signals, 1 to have SIGUSR1 interrupt and SIGPIPE at its default;
+    *limits* is called in the process before it is the server."""
 
     def __init__(self, kind, address='127.0.0.1:0', limits=None, **options):
         words = ['{}={}'.format(*item) for item in options.items()]
-        self.process = start([*command(kind, 'server'), address, *words],
-                             preexec_fn=limits)
-        self.pid = self.process.pid
+        super().__init__(start([*command(kind, 'server'), address, *words],
+                               preexec_fn=limits))
         self.address = self.process.stdout.readline().strip()
         if not self.address:
             raise RuntimeError(self.process.communicate()[1])
@@ -107,34 +196,37 @@ class Server:
     def is_well(self, timeout=PATIENCE):
         return self.ask(timeout=timeout) == (200, b'hello, world')
 
-    def descriptors(self):
-        return len(os.listdir('/proc/{}/fd'.format(self.pid)))
 
-    def threads(self):
-        return len(os.listdir('/proc/{}/task'.format(self.pid)))
+class Client(Process):
+    """A client in a process of its own, told line by line what to ask; a
+    context manager.  *options* are timeout, in ms, min_rate, signals, as
+    above, and read, 1 to have bodies whole."""
 
-    def memory(self):
-        """Resident, in bytes."""
-        with open('/proc/{}/statm'.format(self.pid)) as file:
-            return int(file.read().split()[1]) * os.sysconf('SC_PAGESIZE')
+    def __init__(self, kind, address, **options):
+        words = ['{}={}'.format(*item) for item in options.items()]
+        super().__init__(start([*command(kind, 'client'), address, *words],
+                               stdin=subprocess.PIPE))
 
-    def cpu(self):
-        """Seconds it has computed."""
-        with open('/proc/{}/stat'.format(self.pid)) as file:
-            words = file.read().rpartition(')')[2].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf('SC_CLK_TCK')
+    def ask(self, request, times=1):
+        """(status or 'error', seconds, length or text) of the last of so many
+        times 'METHOD TARGET BYTES'."""
+        self.tell(request, times)
+        return self.hear()
 
-    def __enter__(self):
-        return self
+    def tell(self, request, times=1):
+        print(request, times, file=self.process.stdin, flush=True)
 
-    def __exit__(self, *unused):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
+    def hear(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError('client: ' + self.process.stderr.read())
+        return outcome(line)
+
+
+def outcome(line):
+    """Of a line of a client's."""
+    (status, seconds, rest) = line.rstrip('\n').split(' ', 2)
+    return (status if status == 'error' else int(status), float(seconds), rest)
 
 
 def run_client(kind, address, *requests, **options):
@@ -147,12 +239,7 @@ def run_client(kind, address, *requests, **options):
     (out, err) = process.communicate(timeout=6 * PATIENCE)
     if process.returncode or err:
         raise RuntimeError('client: {} {}'.format(process.returncode, err))
-    found = []
-    for line in out.splitlines():
-        (status, seconds, rest) = line.split(' ', 2)
-        found.append((status if status == 'error' else int(status),
-                      float(seconds), rest))
-    return found
+    return [outcome(line) for line in out.splitlines()]
 
 
 class Peer:
