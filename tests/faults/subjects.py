@@ -25,7 +25,8 @@ def command(kind, end):
 
 def start(words, stdin=subprocess.DEVNULL, **more):
     return subprocess.Popen(
-        words, text=True, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        words, text=True, stdin=stdin, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'py')), **more)
 
 
