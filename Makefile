@@ -35,7 +35,7 @@ SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo
     tests/bench/*.[ch] tests/c/*.[ch] fuzz/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test tls prove fuzz fuzz-afl coverage stack \
+.PHONY: all help extension demo test tls faults prove fuzz fuzz-afl coverage stack \
     valgrind leaks bench cost size install uninstall clean format lint \
     demo-packages test-packages prove-packages fuzz-packages afl-packages \
     coverage-packages valgrind-packages leaks-packages bench-packages \
@@ -62,6 +62,9 @@ test: test-packages ## everything that can be wrong, in about twenty minutes
 
 tls: test-packages extension ## what goes wrong under TLS, played against both languages, as a table
 	@CC='$(CC)' $(PYTHON) tests/tls/matrix.py
+
+faults: demo-packages extension ## slow, hostile, broken, too many: against both servers and clients
+	@CC='$(CC)' $(PYTHON) tests/faults/faults.py
 
 prove: prove-packages ## what no input can do to layers 2 to 6, by model checking
 	@$(PYTHON) tests/proofs/prove.py

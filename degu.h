@@ -84,6 +84,8 @@
        DEGU_STEP_BYTES       65536        so much of a body sent or relayed
                                           begins a new step, with a deadline of
                                           its own
+       DEGU_MIN_RATE         256          bytes a second of a body or answer,
+                                          see degu_socket
        DEGU_LINGER_MAX       16           connections being closed gracefully
        DEGU_POLL_MAX         256 and 2    descriptors with DEGU_USE_POLL, which
                              and LINGER   bounds max_connections
@@ -142,6 +144,9 @@
 #endif
 #ifndef DEGU_STEP_BYTES
 #define DEGU_STEP_BYTES 65536
+#endif
+#ifndef DEGU_MIN_RATE
+#define DEGU_MIN_RATE 256
 #endif
 #ifndef DEGU_LINGER_MAX
 #define DEGU_LINGER_MAX 16
@@ -646,6 +651,7 @@ typedef struct degu_io {
                             back may stop behind the next LF */
 #define DEGU_IO_PEEK 4u  /* recv of one byte: is anything there?  Do not wait
                             (DEGU_E_AGAIN), do not take it */
+#define DEGU_IO_BODY 16u /* recv of a body, not of a head */
 
 /* One connection.  All fields are private; the struct is visible so that it
    can be allocated by you. */
@@ -660,6 +666,7 @@ typedef struct degu_conn {
     char *out;      /* a head waits here for the first piece of its body */
     size_t out_cap;
     size_t out_len;
+    uint64_t in_bytes;  /* received in all */
     uint64_t out_bytes; /* sent in all */
     uint64_t left;      /* of the input body, or of its chunk */
     size_t step;        /* bytes relayed since the step in hand began */
@@ -683,6 +690,7 @@ typedef struct degu_conn {
     uint8_t sending;      /* inside a send function */
     uint8_t begin;        /* the next call of io is the first of a step */
     uint8_t deaf;         /* io.send has failed */
+    uint16_t status;      /* of the response in hand, 0: none */
 } degu_conn;
 
 typedef enum degu_role {
@@ -710,6 +718,13 @@ DEGU_API bool degu_conn_is_open(const degu_conn *conn);
 DEGU_API bool degu_conn_is_idle(const degu_conn *conn);
 /* Has a byte of the message that is being answered or sent left? */
 DEGU_API bool degu_conn_has_sent(const degu_conn *conn);
+/* Bytes of messages that have been received and used, and sent, so far; they
+   count what layer 6 sees, which under TLS is what was protected. */
+DEGU_API uint64_t degu_conn_bytes_in(const degu_conn *conn);
+DEGU_API uint64_t degu_conn_bytes_out(const degu_conn *conn);
+/* The status of the last response that was sent or begun; 0: none since the
+   last request was asked for. */
+DEGU_API int degu_conn_status(const degu_conn *conn);
 /* Are received bytes waiting in the buffer?  Then wait for no more before
    degu_read_request(). */
 DEGU_API bool degu_conn_has_input(const degu_conn *conn);
@@ -924,18 +939,28 @@ DEGU_API degu_time degu_now(void);
 typedef struct degu_socket {
     int fd;
     int timeout_ms;     /* for a step; -1: none */
+    uint32_t min_rate;  /* bytes a second, see below; 0: none */
     bool nonblocking;   /* neither recv nor send waits: DEGU_E_AGAIN */
     bool signals;       /* DEGU_E_INTERRUPTED after a signal, else go on */
     int sys_errno;      /* errno of the last failure */
     degu_io over;       /* what files must be sent through, such as TLS;
                            send NULL: they go straight into the socket */
     degu_time deadline; /* private: of the step in hand, 0: not reckoned */
+    int64_t behind;     /* private: by min_rate, in ns */
     int64_t empty_at;   /* private: when recv found nothing more, in ns */
     bool brief;         /* private: recv waits as the kernel's limit says */
 } degu_socket;
 
+/* min_rate is how many bytes a second the other end has to keep up while a body
+   is waited for, or room to send; the time that our own program takes does not
+   count.  Whoever is slower falls behind, and makes up for it with every byte;
+   each step of a body has a timeout less what was lost.  So bytes that drip are
+   put up with for little more than a timeout, and who has been fast may pause
+   as long. */
+
 /* Takes over fd: close-on-exec, no SIGPIPE, TCP_NODELAY, timeouts in the
-   kernel.  DEGU_E_SYSTEM if fd is no socket; fd is then still yours. */
+   kernel; min_rate is DEGU_MIN_RATE.  DEGU_E_SYSTEM if fd is no socket; fd is
+   then still yours. */
 DEGU_API DEGU_NODISCARD degu_err degu_socket_init(degu_socket *sock, int fd,
                                                   int timeout_ms);
 DEGU_API degu_io degu_socket_io(degu_socket *sock);
@@ -951,6 +976,8 @@ DEGU_API ptrdiff_t degu_socket_send(void *sock, const degu_str *pieces,
    socket is nonblocking. */
 DEGU_API DEGU_NODISCARD degu_err degu_socket_wait(degu_socket *sock,
                                                   bool output, unsigned flags);
+/* Tells of bytes that such a way has moved, for min_rate. */
+DEGU_API void degu_socket_moved(degu_socket *sock, size_t len);
 /* Sends up to left bytes of the file fd, from its position on, which moves:
    within the kernel where that can be done (Linux; a regular file), else
    through a buffer.  Within the kernel, bytes of the file that are changed
@@ -1026,6 +1053,22 @@ typedef struct degu_session {
 typedef degu_err (*degu_handler)(degu_session *session,
                                  const degu_request *request);
 
+/* One exchange that is over, for a log or statistics.  What concerns the
+   connection is in the session. */
+typedef struct degu_exchange {
+    degu_method method; /* if there is a target */
+    degu_str target;    /* ptr NULL if there was no good head; it is good until
+                           the hook returns */
+    int status;         /* of the response; 0: none was begun */
+    uint64_t bytes_in;  /* of the request, head and framing included, that were
+                           read; all that came if there was no good head */
+    uint64_t bytes_out; /* of the response, interim ones included */
+    int64_t duration_ns; /* from the end of the head to that of the response;
+                            0 if there was no good head */
+    degu_err why;       /* how it ended: DEGU_OK, the error of what was
+                           received or sent, DEGU_E_HANDLER... */
+} degu_exchange;
+
 /* What stands between a server's connections and their sockets; degu_tls.h
    has one.  All zero: nothing does.  None of these may wait for input; secure
    is the ctx that open gave to *io.
@@ -1058,6 +1101,8 @@ typedef struct degu_slot {
     void *secure;           /* the transport's */
     degu_time deadline;     /* of what it waits for */
     struct degu_slot *next; /* in the one list it is in */
+    uint64_t told_in;       /* bytes that on_exchange knows of */
+    uint64_t told_out;
     uint32_t generation;    /* tells an event for its predecessor */
     degu_err why;           /* how its last exchange went */
     uint8_t state;
@@ -1079,6 +1124,8 @@ typedef struct degu_server_config {
     int head_timeout_ms;    /* from there to the end of its head, and for a
                                handshake.  15000 */
     int body_timeout_ms;    /* for each step of reading or sending.  15000 */
+    uint32_t min_rate;      /* of bodies and answers, as degu_socket.min_rate.
+                               256 */
     int linger_ms;          /* for reading on after the last answer.  2000 */
     int stop_ms;     /* for exchanges in flight at degu_server_stop().  5000.
                         It is a caller outside the handler who cuts them: have
@@ -1096,6 +1143,8 @@ typedef struct degu_server_config {
        DEGU_OK after a regular end.
        on_handshake_error when a connection is given up before its transport's
        handshake is done; on_connect and on_close do not see it.
+       on_exchange when an exchange is over, and when a head was not good or
+       did not come in time.
        on_refuse when a connection got a 503 for want of a place, or under a
        transport just a close.
        on_shortage when the last spare caller of degu_serve() became busy;
@@ -1105,6 +1154,7 @@ typedef struct degu_server_config {
     degu_err (*on_connect)(degu_session *session);
     void (*on_close)(degu_session *session, degu_err why);
     void (*on_handshake_error)(degu_session *session, degu_err why);
+    void (*on_exchange)(degu_session *session, const degu_exchange *exchange);
     void (*on_refuse)(const degu_address *peer, void *user, void *worker);
     void (*on_shortage)(void *user, void *worker);
     bool (*on_signal)(void *user, void *worker);
@@ -3316,6 +3366,21 @@ DEGU_API bool degu_conn_has_sent(const degu_conn *conn)
     return conn->sent;
 }
 
+DEGU_API uint64_t degu_conn_bytes_in(const degu_conn *conn)
+{
+    return conn->in_bytes - (conn->in_end - conn->in_pos);
+}
+
+DEGU_API uint64_t degu_conn_bytes_out(const degu_conn *conn)
+{
+    return conn->out_bytes;
+}
+
+DEGU_API int degu_conn_status(const degu_conn *conn)
+{
+    return conn->status;
+}
+
 DEGU_API bool degu_conn_has_input(const degu_conn *conn)
 {
     return conn->in_pos < conn->in_end;
@@ -3386,9 +3451,13 @@ DEGU_PRIV ptrdiff_t degu_priv_recv(degu_conn *conn, void *buf, size_t len,
     ptrdiff_t n;
     if (conn->begin && conn->step == 0)
         flags |= DEGU_IO_BEGIN;
+    if (conn->body != DEGU_PRIV_READ)
+        flags |= DEGU_IO_BODY;
     conn->begin = 0;
     n = conn->io.recv(conn->io.ctx, buf, len, flags);
     DEGU_ASSERT(n < 0 || DEGU_PRIV_CAST(size_t, n) <= len);
+    if (n > 0)
+        conn->in_bytes += DEGU_PRIV_CAST(size_t, n);
     return n;
 }
 
@@ -3479,6 +3548,7 @@ DEGU_API degu_err degu_read_request(degu_conn *conn, degu_request *request)
     if (conn->body != DEGU_PRIV_READ)
         return DEGU_E_ORDER;
     conn->sent = 0;
+    conn->status = 0;
     conn->begin = 1;
     err = degu_priv_read_head(conn);
     request->error_at = conn->error_at;
@@ -4347,6 +4417,7 @@ DEGU_API degu_err degu_send_response(degu_conn *conn, int status,
     if (err)
         return err;
     conn->out_len = b.len;
+    conn->status = DEGU_PRIV_U16(status);
     err = degu_priv_send_content(conn, &body, false);
     if (err && !conn->broken)
         return err;
@@ -4423,6 +4494,7 @@ DEGU_API degu_err degu_send_error(degu_conn *conn, degu_err err)
     if (err)
         return err;
     conn->out_len = b.len;
+    conn->status = DEGU_PRIV_U16(status);
     return degu_priv_flush(conn);
 }
 
@@ -4523,6 +4595,7 @@ DEGU_API degu_err degu_send_body(degu_conn *conn, degu_body body,
 #include <poll.h>
 #if defined(__linux__)
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #endif
 #include <sys/socket.h>
@@ -5104,6 +5177,7 @@ DEGU_PRIV degu_err degu_priv_adopt(degu_socket *sock, int fd, int timeout_ms)
     degu_priv_zero(sock, sizeof *sock);
     sock->fd = fd;
     sock->timeout_ms = timeout_ms;
+    sock->min_rate = DEGU_MIN_RATE;
     if (!degu_priv_limit(fd, timeout_ms))
         return degu_priv_broke(sock);
     /* AF_UNIX has no such option, and no need of it. */
@@ -5140,14 +5214,78 @@ DEGU_API void degu_socket_close(degu_socket *sock)
     sock->fd = -1;
 }
 
+/* A step begins: what is left of the timeout, behind is taken away. */
+DEGU_PRIV void degu_priv_begin_step(degu_socket *sock, int64_t ns)
+{
+    sock->deadline = DEGU_PRIV_NEVER;
+    if (sock->timeout_ms >= 0)
+        sock->deadline = (ns - sock->behind) / 1000000 + sock->timeout_ms;
+}
+
+DEGU_PRIV void degu_priv_note_wait(degu_socket *sock, int64_t ns)
+{
+    if (sock->min_rate)
+        sock->behind += ns;
+}
+
+DEGU_API void degu_socket_moved(degu_socket *sock, size_t len)
+{
+    const int64_t most = 1000000000; /* bytes, or the product is too large */
+    int64_t gained;
+
+    if (sock->min_rate == 0)
+        return;
+    sock->deadline = 0;
+    if (sock->behind == 0)
+        return;
+    gained = DEGU_PRIV_CAST(int64_t, len);
+    gained = DEGU_PRIV_MIN(gained, most) * 1000000000 / sock->min_rate;
+    sock->behind -= DEGU_PRIV_MIN(gained, sock->behind);
+}
+
+/* Bytes that were sent and that the other end has not taken; 0: unknown. */
+DEGU_PRIV int degu_priv_queued(const degu_socket *sock)
+{
+    int n = 0;
+
+#if defined(__linux__)
+    if (ioctl(sock->fd, TIOCOUTQ, &n))
+        n = 0;
+#else
+    (void)sock;
+#endif
+    return n;
+}
+
+/* A socket counts as writable only when a good part of its room is free, which
+   an honest reader may need more than a timeout for.  So who has taken
+   something in that time begins a new step. */
+DEGU_PRIV bool degu_priv_has_taken(degu_socket *sock, int *queued,
+                                   int64_t *since)
+{
+    const int taken = *queued - degu_priv_queued(sock);
+    const int64_t now = degu_priv_nanoseconds();
+
+    if (taken <= 0)
+        return false;
+    degu_priv_note_wait(sock, now - *since);
+    degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, taken));
+    degu_priv_begin_step(sock, now);
+    *queued -= taken;
+    *since = now;
+    return true;
+}
+
 /* Waits for the rest of the step in hand.  DEGU_OK: something happened. */
 DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
 {
+    int64_t since = degu_priv_nanoseconds();
+    int queued = events == POLLOUT ? degu_priv_queued(sock) : 0;
     struct pollfd item;
     int n;
 
     if (sock->deadline == 0)
-        sock->deadline = degu_priv_after(degu_now(), sock->timeout_ms);
+        degu_priv_begin_step(sock, since);
     item.fd = sock->fd;
     item.events = events;
     do {
@@ -5160,9 +5298,11 @@ DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
         if (n < 0 && sock->signals)
             return DEGU_E_INTERRUPTED;
         /* Asked first: what is there already is in time. */
-        if (n <= 0 && now >= sock->deadline)
+        if (n <= 0 && now >= sock->deadline &&
+            !degu_priv_has_taken(sock, &queued, &since))
             return DEGU_E_TIMEOUT;
     } while (n <= 0);
+    degu_priv_note_wait(sock, degu_priv_nanoseconds() - since);
     return DEGU_OK;
 }
 
@@ -5173,6 +5313,8 @@ DEGU_API degu_err degu_socket_wait(degu_socket *sock, bool output,
         sock->deadline = 0;
     if (sock->nonblocking)
         return DEGU_E_AGAIN;
+    if (!output && !(flags & DEGU_IO_BODY))
+        sock->behind = 0;
     return degu_priv_await(sock, output ? POLLOUT : POLLIN);
 }
 
@@ -5202,6 +5344,22 @@ DEGU_PRIV ptrdiff_t degu_priv_peek(degu_socket *sock, void *buf)
     return degu_priv_recv_now(sock, buf, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
+/* What a blocking recv() brought, which began at since. */
+DEGU_PRIV ptrdiff_t degu_priv_note_recv(degu_socket *sock, size_t len,
+                                        size_t cap, int64_t since,
+                                        unsigned flags)
+{
+    sock->empty_at = 0;
+    if (len && len < cap)
+        sock->empty_at = degu_priv_nanoseconds();
+    if (flags & DEGU_IO_BODY) {
+        if (since && sock->empty_at)
+            degu_priv_note_wait(sock, sock->empty_at - since);
+        degu_socket_moved(sock, len);
+    }
+    return DEGU_PRIV_CAST(ptrdiff_t, len);
+}
+
 /* The first call of a step leaves the waiting to the kernel, so that a small
    exchange has one system call a message.  Later calls of the step wait for
    what is left of its time, so that a peer that drips does not extend it. */
@@ -5209,29 +5367,31 @@ DEGU_API ptrdiff_t degu_socket_recv(void *ctx, void *buf, size_t len,
                                     unsigned flags)
 {
     degu_socket *sock = DEGU_PRIV_CAST(degu_socket *, ctx);
-    bool wait = false;
+    const bool begins = flags & DEGU_IO_BEGIN || sock->deadline == 0;
+    int64_t since = 0;
+    bool wait;
 
     if (flags & DEGU_IO_PEEK)
         return degu_priv_peek(sock, buf);
+    if (!(flags & DEGU_IO_BODY))
+        sock->behind = 0;
     if (sock->nonblocking)
         return degu_priv_recv_now(sock, buf, len,
                                   sock->brief ? 0 : MSG_DONTWAIT);
-    if (flags & DEGU_IO_BEGIN || sock->deadline == 0)
-        sock->deadline = sock->timeout_ms < 0 ? DEGU_PRIV_NEVER :
-                                                degu_now() + sock->timeout_ms;
-    else
-        wait = sock->deadline != DEGU_PRIV_NEVER;
+    if (begins)
+        degu_priv_begin_step(sock, since = degu_priv_nanoseconds());
+    /* The kernel's limit is a whole timeout, from now on. */
+    wait = sock->deadline != DEGU_PRIV_NEVER && (!begins || sock->behind);
     for (;;) {
         degu_err err = wait ? degu_priv_await(sock, POLLIN) : DEGU_OK;
         ssize_t n;
         if (err)
             return err;
         n = recv(sock->fd, buf, len, 0);
-        sock->empty_at = 0;
-        if (n > 0 && DEGU_PRIV_CAST(size_t, n) < len)
-            sock->empty_at = degu_priv_nanoseconds();
         if (n >= 0)
-            return n;
+            return degu_priv_note_recv(sock, DEGU_PRIV_CAST(size_t, n), len,
+                                       wait ? 0 : since, flags);
+        sock->empty_at = 0;
         if (errno == EINTR && sock->signals)
             return DEGU_E_INTERRUPTED;
         if (errno != EINTR && !degu_priv_would_block(errno))
@@ -5273,8 +5433,10 @@ DEGU_API ptrdiff_t degu_socket_send(void *ctx, const degu_str *pieces,
         sock->deadline = 0; /* begins when there is something to wait for */
     for (;;) {
         ssize_t n = degu_priv_send_pieces(sock->fd, pieces, count);
-        if (n > 0)
+        if (n > 0) {
+            degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, n));
             return n;
+        }
         if (n < 0 && errno == EINTR) {
             if (sock->signals)
                 return DEGU_E_INTERRUPTED;
@@ -5385,8 +5547,10 @@ DEGU_API ptrdiff_t degu_socket_send_file(degu_socket *sock, int fd,
     while (!sock->over.send) {
         const ssize_t n = degu_priv_send_within(sock, fd, len);
         degu_err err;
-        if (n >= 0)
+        if (n >= 0) {
+            degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, n));
             return n;
+        }
         if (errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)
             break; /* not this kind of file */
         if (errno == EINTR && sock->signals)
@@ -5948,9 +6112,11 @@ DEGU_PRIV void degu_priv_part(degu_server *server, degu_priv_call *me, int fd,
     degu_priv_linger *one;
     size_t index;
 
-    if (how == DEGU_PRIV_CUT || shutdown(fd, SHUT_WR) ||
-        !degu_priv_discard(fd, &budget) || how == DEGU_PRIV_SHUT ||
-        server->config.linger_ms == 0) {
+    /* A process that a handler has forked may hold a copy of fd: it is not
+       close() that tells the other end. */
+    if (shutdown(fd, how == DEGU_PRIV_CUT ? SHUT_RDWR : SHUT_WR) ||
+        how == DEGU_PRIV_CUT || !degu_priv_discard(fd, &budget) ||
+        how == DEGU_PRIV_SHUT || server->config.linger_ms == 0) {
         close(fd);
         return;
     }
@@ -6142,6 +6308,32 @@ DEGU_PRIV void degu_priv_give_up(degu_server *server, degu_priv_call *me,
         (void)degu_priv_listen_again(server);
 }
 
+/* Tells the program of an exchange; request NULL: there was no good head. */
+DEGU_PRIV void degu_priv_tell(const degu_server *server, degu_slot *slot,
+                              const degu_request *request, int64_t since,
+                              degu_err why)
+{
+    degu_exchange exchange;
+
+    if (!server->config.on_exchange)
+        return;
+    degu_priv_zero(&exchange, sizeof exchange);
+    if (request) {
+        exchange.method = request->method;
+        exchange.target = request->target;
+        exchange.duration_ns = degu_priv_nanoseconds() - since;
+    }
+    exchange.status = slot->conn.status;
+    exchange.bytes_in = request ? degu_conn_bytes_in(&slot->conn)
+                                : slot->conn.in_bytes;
+    exchange.bytes_in -= slot->told_in;
+    exchange.bytes_out = slot->conn.out_bytes - slot->told_out;
+    exchange.why = why;
+    slot->told_in += exchange.bytes_in;
+    slot->told_out += exchange.bytes_out;
+    server->config.on_exchange(&slot->session, &exchange);
+}
+
 /* The bare answer to a head, or what there is of it; never waits. */
 DEGU_PRIV void degu_priv_refuse(degu_server *server, degu_priv_call *me,
                                 degu_slot *slot, degu_err err)
@@ -6153,6 +6345,8 @@ DEGU_PRIV void degu_priv_refuse(degu_server *server, degu_priv_call *me,
     slot->socket.nonblocking = true;
     if (answer)
         (void)degu_send_error(&slot->conn, err);
+    if (slot->greeted && err != DEGU_E_CLOSED && err != DEGU_E_STOPPED)
+        degu_priv_tell(server, slot, NULL, 0, err);
     degu_priv_give_up(server, me, slot, err == DEGU_E_CLOSED ? DEGU_OK : err,
                       answer ? DEGU_PRIV_LINGER : DEGU_PRIV_CUT);
 }
@@ -6325,6 +6519,8 @@ DEGU_PRIV void degu_priv_answer(degu_server *server, degu_priv_call *me,
                                 degu_slot *slot)
 {
     const uint32_t most = server->config.max_requests;
+    const int64_t since =
+        server->config.on_exchange ? degu_priv_nanoseconds() : 0;
     degu_conn *conn = &slot->conn;
     degu_err err;
 
@@ -6340,6 +6536,7 @@ DEGU_PRIV void degu_priv_answer(degu_server *server, degu_priv_call *me,
         err = conn->broken;
     }
     slot->session.requests++;
+    degu_priv_tell(server, slot, &me->request, since, err);
     slot->why = err;
     slot->end = DEGU_PRIV_LINGER;
 }
@@ -6503,8 +6700,10 @@ DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
     degu_conn_init(&slot->conn, DEGU_SERVER, degu_socket_io(&slot->socket),
                    slot->buffer, sizeof slot->buffer, me->out,
                    sizeof me->out);
+    slot->told_in = slot->told_out = 0;
     slot->conn.ending = &server->stopping;
     err = degu_priv_adopt(&slot->socket, fd, config->body_timeout_ms);
+    slot->socket.min_rate = config->min_rate;
     if (!err)
         err = degu_priv_open_way(server, slot);
     if (err) {
@@ -7001,6 +7200,7 @@ DEGU_API degu_server_config degu_server_defaults(degu_handler handler,
     config.idle_timeout_ms = 15000;
     config.head_timeout_ms = 15000;
     config.body_timeout_ms = 15000;
+    config.min_rate = DEGU_MIN_RATE;
     config.linger_ms = 2000;
     config.stop_ms = 5000;
     config.takeover_ms = 1;

@@ -1185,7 +1185,7 @@ static void degu_priv_tls_begin(degu_priv_tls *t, unsigned flags)
         ERR_clear_error();
     if (flags & DEGU_IO_BEGIN)
         t->socket->deadline = 0;
-    t->flags = flags & DEGU_IO_NOWAIT;
+    t->flags = flags & (DEGU_IO_NOWAIT | DEGU_IO_BODY);
     t->failed = DEGU_OK;
     t->reads = 0;
 }

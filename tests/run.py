@@ -687,6 +687,12 @@ def stage_tls():
         [*still(), *command, '--ends', 'c', '--sanitize'], CC=shlex.join(CC))
 
 
+def stage_faults():
+    """The quick ones; `make faults` has all."""
+    run('quick faults', [sys.executable, HERE + '/faults/faults.py',
+                         '--quick'], CC=shlex.join(CC))
+
+
 def stage_rules():
     run('lint.py --rules', [sys.executable, HERE + '/lint.py', '--rules'],
         counted=False)
@@ -706,6 +712,7 @@ STAGES = {
     'readme': stage_readme,
     'demo': stage_demo,
     'tls': stage_tls,
+    'faults': stage_faults,
     'pythons': stage_pythons,
     'package': stage_package,
 }

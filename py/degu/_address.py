@@ -65,3 +65,13 @@ def check_timeout(timeout: Any) -> None:
         raise ValueError(
             f'timeout: need 0 < timeout <= 1000000; got {timeout!r}'
         )
+
+
+def check_rate(rate: Any) -> None:
+    """Refuses what is not a number of bytes a second, or 0 for none."""
+    if type(rate) is not int:
+        raise TypeError(
+            f'min_rate: need an int; got a {type(rate)!r}: {rate!r}'
+        )
+    if not 0 <= rate < 2**31:
+        raise ValueError(f'min_rate: need 0 <= min_rate < 2**31; got {rate!r}')

@@ -117,6 +117,7 @@ class Connection:
         cls,
         sock: socket | _Socket,
         base_headers: tuple[tuple[str, str], ...] | None = None,
+        min_rate: int = 256,
     ) -> Connection: ...
     @property
     def sock(self) -> Any: ...
@@ -179,6 +180,8 @@ class Loop:
         max_connections: int,
         max_requests: int,
         timeout_ms: int,
+        min_rate: int,
+        exchanges: bool = False,
         secure: bool = False,
     ) -> Loop: ...
     def serve(self) -> None: ...

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from degu._address import Address, check_address, check_timeout
+from degu._address import Address, check_address, check_rate, check_timeout
 from degu.base import Connection, DeguError, Response
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class Client:
 
     The options are *host* and *authorization*, more such headers, the first by
     default made of the address, or None; *timeout*, in seconds, of connecting
-    and of every step of an exchange, 65 by default, or None; and *on_connect*,
+    and of every step of an exchange, 65 by default, or None; *min_rate*, bytes
+    a second that the other end has to keep up, on average, while a body is
+    waited for, or room to send one, 256 by default, or 0; and *on_connect*,
     called with each new connection, which only the answer True keeps.
 
     `connect()` makes connections.  `request()` and its shortcuts use one that
@@ -137,6 +139,7 @@ class Client:
         'authorization',
         'base_headers',
         'host',
+        'min_rate',
         'on_connect',
         'options',
         'timeout',
@@ -161,6 +164,7 @@ class Client:
         )
         self.authorization: str | None = options.pop('authorization', None)
         self.timeout: float | None = options.pop('timeout', 65)
+        self.min_rate: int = options.pop('min_rate', 256)
         self.on_connect: OnConnect | None = options.pop('on_connect', None)
         if options:
             raise TypeError(
@@ -171,6 +175,7 @@ class Client:
         _check_header('authorization', self.authorization)
         if self.timeout is not None:
             check_timeout(self.timeout)
+        check_rate(self.min_rate)
         if self.on_connect is not None and not callable(self.on_connect):
             raise TypeError(f'on_connect: not callable: {self.on_connect!r}')
         self.base_headers: tuple[tuple[str, str], ...] | None = None
@@ -232,7 +237,7 @@ class Client:
         """A new connection."""
         sock = self.create_socket()
         try:
-            conn = Connection(sock, self.base_headers)
+            conn = Connection(sock, self.base_headers, self.min_rate)
             if self.on_connect is not None:
                 if self.on_connect(conn) is not True:
                     raise ValueError('on_connect() did not return True')

@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from degu import IPv4_ANY, IPv4_LOOPBACK, IPv6_ANY, IPv6_LOOPBACK
-from degu._address import Address, check_address, check_timeout
+from degu._address import Address, check_address, check_rate, check_timeout
 from degu._degu import Loop, Reader
 from degu._earlier import (
     check_bodies,
@@ -23,6 +23,7 @@ from degu._earlier import (
 from degu.base import API, DEFAULT_BODIES, Request, Response, Session
 
 __all__ = (
+    'Exchange',
     'IPv4_ANY',
     'IPv4_LOOPBACK',
     'IPv6_ANY',
@@ -46,6 +47,31 @@ App = (
     | Callable[[Request], tuple[Any, ...] | Response]
 )
 
+
+class Exchange(NamedTuple):
+    """One exchange that is over, as the option *on_exchange* is told of it.
+
+    *method* and *uri* are None if the head of the request was not good or did
+    not come in time; *seconds* is 0.0 then, else the time from there to the end
+    of the response.  *status* is that of the response, 0 if none was begun.
+    The bytes count heads and framing, and under TLS what was protected;
+    *bytes_in* those of the request that were read, *bytes_out* also interim
+    responses.  *error* is the name of what went wrong, such as 'E_TIMEOUT',
+    or None.
+    """
+
+    method: str | None
+    uri: str | None
+    status: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    error: str | None
+
+
+# Seconds between tries to start a thread that the system could not give.
+_RETRY_SECONDS = 0.1
+
 # Seconds for which threads are waited for once serving has stopped.  Those
 # that are inside an app then are left behind.
 _JOIN_SECONDS = 6
@@ -64,7 +90,9 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """All options with their values, those that are not given included."""
     options = {
         'bodies': DEFAULT_BODIES,
+        'on_exchange': None,
         'timeout': 15,
+        'min_rate': 256,
         'max_connections': 25,
         'max_requests_per_connection': 100,
     }
@@ -81,7 +109,11 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f'unsupported {name}() **options: {", ".join(unknown)}')
     options.update(given)
     check_bodies(options['bodies'])
+    hook = options['on_exchange']
+    if hook is not None and not callable(hook):
+        raise TypeError(f'on_exchange: not callable: {hook!r}')
     check_timeout(options['timeout'])
+    check_rate(options['min_rate'])
     _check_count('max_connections', options['max_connections'])
     _check_count(
         'max_requests_per_connection', options['max_requests_per_connection']
@@ -149,8 +181,11 @@ class _Bell:
             self._theirs.close()
         self._ours.close()
 
-    def sleep(self) -> None:
-        self._ours.recv(4096)
+    def sleep(self, seconds: float | None) -> None:
+        """At most so long, or until it rings."""
+        self._ours.settimeout(seconds)
+        with contextlib.suppress(TimeoutError):
+            self._ours.recv(4096)
 
     def ring(self) -> None:
         """Not for signal handlers."""
@@ -171,8 +206,12 @@ class Server:
     for each connection, which only the answer True keeps.
 
     The options are *timeout*, in seconds, of every step, 15 by default;
-    *max_connections* at one time, 25; *max_requests_per_connection*, 100; and
-    *bodies*, classes of one's own in place of `degu.base.api`.
+    *min_rate*, bytes a second that the other end has to keep up, on average,
+    while a body or an answer is waited for, 256 by default, or 0;
+    *max_connections* at one time, 25; *max_requests_per_connection*, 100;
+    *bodies*, classes of one's own in place of `degu.base.api`; and
+    *on_exchange*, called as ``on_exchange(session, exchange)`` behind each
+    exchange, with an `Exchange`.  An exception of it is logged.
 
     Raises TypeError or ValueError for a bad address, app or option, and OSError
     if the address cannot be had; nothing is left behind then.  It may be
@@ -188,6 +227,7 @@ class Server:
         bodies = self.options['bodies']
         if bodies is not DEFAULT_BODIES:
             self._handler = use_bodies(self._handler, bodies)
+        self._on_exchange = self.options['on_exchange']
         self._on_connect = settle_on_connect(getattr(app, 'on_connect', None))
         self.app = app
         self._file: tuple[int, int] | None = None
@@ -201,6 +241,7 @@ class Server:
         self._threads: list[threading.Thread] = []
         self._stopped = False
         self._ended = False
+        self._is_short = False  # of threads
 
     def __repr__(self) -> str:
         app = getattr(self.app, '__qualname__', None)
@@ -217,6 +258,10 @@ class Server:
     @property
     def timeout(self) -> Any:
         return self.options['timeout']
+
+    @property
+    def min_rate(self) -> Any:
+        return self.options['min_rate']
 
     @property
     def max_connections(self) -> Any:
@@ -239,6 +284,8 @@ class Server:
             self.max_connections,
             self.max_requests,
             max(1, round(self.timeout * 1000)),
+            self.min_rate,
+            self._on_exchange is not None,
             self._is_secure,
         )
         log.info('Starting Degu %s @ %r', type(self).__name__, self.address)
@@ -273,7 +320,9 @@ class Server:
             # A second, which notices when the first is inside the app.
             self._spawn()
             while not self._ended:
-                self._bell.sleep()
+                self._bell.sleep(_RETRY_SECONDS if self._is_short else None)
+                if self._is_short:
+                    self._spawn()
 
     def _serve(self, loop: Loop) -> None:
         try:
@@ -302,13 +351,23 @@ class Server:
 
     def _spawn(self) -> None:
         """Starts a thread beside those that are all waiting for an app; one
-        more than there are connections is always free to refuse others."""
+        more than there are connections is always free to refuse others.
+
+        If the system has none to give, `_sleep()` tries again: the threads
+        that there are may all be waiting for long."""
+        was_short = self._is_short
+        self._is_short = False
         if self._loop is None or len(self._threads) > self.max_connections:
             return
         try:
             self._start_thread()
-        except RuntimeError as error:
-            log.warning('No thread more than %d: %s', len(self._threads), error)
+        except (RuntimeError, MemoryError) as error:
+            self._is_short = True
+            if not was_short:
+                self._bell.ring()
+                log.warning(
+                    'No thread more than %d: %s', len(self._threads), error
+                )
 
     def _join(self) -> None:
         end = time.monotonic() + _JOIN_SECONDS
@@ -369,6 +428,9 @@ class Server:
             self._failed(session, exception)
         self._closed(session, 'rejected')
         return None
+
+    def _exchanged(self, session: Session, *facts: Any) -> None:
+        self._on_exchange(session, Exchange(*facts))
 
     def _closed(self, session: Session, why: str) -> None:
         session._message = why

@@ -1056,6 +1056,8 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
     if (n == 0 && r->blind && !r->ending)
         return DEGU_E_TRUNCATED;
     note_pending(r, n, len);
+    if (n && flags & DEGU_IO_BODY)
+        degu_socket_moved(r->socket, (size_t)n);
     if (n || !r->ending)
         return n;
     raise_error(r->st, DEGU_E_FINISHED, 0, NULL, "the connection was closed");
@@ -1089,6 +1091,7 @@ static ptrdiff_t secure_send(void *ctx, const degu_str *pieces, size_t count,
             return err == DEGU_E_TRUNCATED ? DEGU_E_RESET : err;
         flags &= ~DEGU_IO_BEGIN;
     }
+    degu_socket_moved(r->socket, (size_t)n);
     return n;
 }
 
@@ -3115,13 +3118,14 @@ static int check_base(State *st, PyObject *base)
 static PyObject *Connection_new(PyTypeObject *type, PyObject *args,
                                 PyObject *kw)
 {
-    static char *names[] = {"sock", "base_headers", NULL};
+    static char *names[] = {"sock", "base_headers", "min_rate", NULL};
     State *st = PyType_GetModuleState(type);
     PyObject *sock, *base = Py_None;
+    unsigned min_rate = DEGU_MIN_RATE;
     Connection *c;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|O:Connection", names, &sock,
-                                     &base) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|OI:Connection", names, &sock,
+                                     &base, &min_rate) ||
         check_base(st, base))
         return NULL;
     c = (Connection *)type->tp_alloc(type, 0);
@@ -3131,6 +3135,8 @@ static PyObject *Connection_new(PyTypeObject *type, PyObject *args,
     c->reader = reader_client(st, sock);
     if (!c->reader)
         Py_CLEAR(c);
+    else if (c->reader->socket)
+        c->reader->socket->min_rate = min_rate;
     return (PyObject *)c;
 }
 
@@ -3547,8 +3553,9 @@ static PyMethodDef Connection_methods[] = {
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot Connection_slots[] = {
-    {Py_tp_doc, (void *)PyDoc_STR("Connection(sock, base_headers=None): the "
-                                  "client's end of a connection")},
+    {Py_tp_doc, (void *)PyDoc_STR("Connection(sock, base_headers=None, "
+                                  "min_rate=256): the client's end of a "
+                                  "connection")},
     {Py_tp_new, SLOT(Connection_new)},
     {Py_tp_dealloc, SLOT(Connection_dealloc)},
     {Py_tp_traverse, SLOT(Connection_traverse)},
@@ -3566,8 +3573,8 @@ static PyType_Spec Connection_spec = {"degu.base.Connection",
 /* ======================================================================== */
 
 /* A degu_server that Python threads serve.  server.py makes it and is told
-   through methods of owner: _connected, _closed, _refused, _failed, _spawn,
-   and, if its connections are TLS, _secure, _shaken, _unsafe. */
+   through methods of owner: _connected, _closed, _refused, _exchanged, _failed,
+   _spawn, and, if its connections are TLS, _secure, _shaken, _unsafe. */
 typedef struct Loop {
     PyObject_HEAD
     PyObject *app;
@@ -3845,6 +3852,24 @@ static void loop_close(degu_session *s, degu_err why)
         worker_leave(s->worker);
 }
 
+/* Only if the owner wants it. */
+static void loop_exchange(degu_session *s, const degu_exchange *x)
+{
+    Worker *w = worker_enter(s->worker);
+    const Reader *r = s->data;
+    const char *method = x->target.ptr ? degu_method_name(x->method).ptr : NULL;
+    PyObject *result = PyObject_CallMethod(
+        w->loop->owner, "_exchanged", "Oss#iKKds", r->session, method,
+        x->target.ptr, (Py_ssize_t)x->target.len, x->status,
+        (unsigned long long)x->bytes_in, (unsigned long long)x->bytes_out,
+        (double)x->duration_ns / 1e9, x->why ? degu_err_name(x->why) : NULL);
+
+    if (!result)
+        loop_failed(w->loop, r->session);
+    Py_XDECREF(result);
+    worker_leave(w);
+}
+
 static void loop_refuse(const degu_address *peer, void *user, void *worker)
 {
     Worker *w = worker_enter(worker);
@@ -4055,7 +4080,8 @@ static void loop_shortage(void *user, void *worker)
 }
 
 static degu_server_config loop_config(Loop *loop, size_t max_connections,
-                                      unsigned max_requests, int timeout_ms)
+                                      unsigned max_requests, int timeout_ms,
+                                      unsigned min_rate)
 {
     degu_server_config config = degu_server_defaults(loop_handle, loop->slots,
                                                      max_connections);
@@ -4064,6 +4090,7 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
     config.idle_timeout_ms = timeout_ms;
     config.head_timeout_ms = timeout_ms;
     config.body_timeout_ms = timeout_ms;
+    config.min_rate = min_rate;
     config.user = loop;
     config.on_connect = loop_connect;
     config.on_close = loop_close;
@@ -4090,7 +4117,7 @@ static int loop_start(Loop *loop, int fd, const degu_server_config *config)
 {
     degu_err err;
 
-    loop->fd = dup(fd);
+    loop->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (loop->fd < 0) {
         raise_system(errno);
         return -1;
@@ -4107,17 +4134,19 @@ static int loop_start(Loop *loop, int fd, const degu_server_config *config)
 static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
     static char *names[] = {"fd", "app", "owner", "max_connections",
-                            "max_requests", "timeout_ms", "secure", NULL};
+                            "max_requests", "timeout_ms", "min_rate",
+                            "exchanges", "secure", NULL};
     State *st = PyType_GetModuleState(type);
-    int fd, max_connections, timeout_ms, secure = 0;
+    int fd, max_connections, timeout_ms, exchanges = 0, secure = 0;
     degu_server_config config;
-    unsigned max_requests;
+    unsigned max_requests, min_rate;
     PyObject *app, *owner;
     Loop *loop;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIi|p:Loop", names, &fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIiI|pp:Loop", names, &fd,
                                      &app, &owner, &max_connections,
-                                     &max_requests, &timeout_ms, &secure))
+                                     &max_requests, &timeout_ms, &min_rate,
+                                     &exchanges, &secure))
         return NULL;
     loop = (Loop *)type->tp_alloc(type, 0);
     if (!loop)
@@ -4130,7 +4159,9 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     /* From calloc(), whose pages are zero without being touched. */
     loop->slots = PyMem_RawCalloc((size_t)max_connections, sizeof(degu_slot));
     config = loop_config(loop, (size_t)max_connections, max_requests,
-                         timeout_ms);
+                         timeout_ms, min_rate);
+    if (exchanges)
+        config.on_exchange = loop_exchange;
     if (secure)
         config.transport = loop_transport(loop);
     if (!loop->slots)

@@ -1009,6 +1009,61 @@ static void *drip(void *ctx)
     return NULL;
 }
 
+/* Reads what comes, each read a step; what ended it. */
+static ptrdiff_t read_steps(degu_socket *sock, size_t *total)
+{
+    char buf[8];
+    ptrdiff_t n;
+
+    *total = 0;
+    do {
+        n = degu_socket_recv(sock, buf, sizeof buf,
+                             DEGU_IO_BEGIN | DEGU_IO_BODY);
+        *total += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    return n;
+}
+
+/* A byte in each step, from somebody who has to keep up so many a second. */
+static ptrdiff_t read_drips(uint32_t min_rate, degu_time *ms, size_t *total)
+{
+    struct drip d;
+    pthread_t thread;
+    degu_socket sock;
+    degu_time begin = degu_now();
+    ptrdiff_t n;
+    int pair[2];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(!degu_socket_init(&sock, pair[0], 200));
+    CHECK(sock.min_rate == DEGU_MIN_RATE);
+    sock.min_rate = min_rate;
+    d.fd = pair[1];
+    d.ms = 20;
+    d.count = 40;
+    CHECK(pthread_create(&thread, NULL, drip, &d) == 0);
+    n = read_steps(&sock, total);
+    *ms = degu_now() - begin;
+    pthread_join(thread, NULL);
+    degu_socket_close(&sock);
+    close(pair[1]);
+    return n;
+}
+
+/* degu_socket.min_rate: the deadlines of many steps. */
+static void test_min_rate(void)
+{
+    degu_time ms;
+    size_t total;
+
+    CHECK(read_drips(1000, &ms, &total) == DEGU_E_TIMEOUT);
+    CHECK(ms >= 190 && ms < 600 && total < 40);
+    CHECK(read_drips(0, &ms, &total) == DEGU_E_TIMEOUT);
+    CHECK(ms >= 800 && total == 40); /* all of them, and then nothing */
+    CHECK(read_drips(1, &ms, &total) == DEGU_E_TIMEOUT);
+    CHECK(ms >= 800 && total == 40);
+}
+
 /* degu_socket: one deadline for a step, however the bytes drip. */
 static void test_socket_deadlines(void)
 {
@@ -1567,6 +1622,102 @@ static void test_max_requests(void)
     finish(&f);
 }
 
+static bool is_worker(const struct fixture *f, const void *worker)
+{
+    return worker >= (const void *)f->threads &&
+           worker < (const void *)(f->threads + 8);
+}
+
+/* What the hook was told of, of one connection after the other. */
+static struct told {
+    degu_exchange exchange;
+    char target[16];
+} told[8];
+static int told_count;
+
+static void on_exchange(degu_session *session, const degu_exchange *exchange)
+{
+    struct fixture *f = session->user;
+    struct told *one = &told[load(&told_count)];
+
+    CHECK(is_worker(f, session->worker));
+    CHECK(session->peer.family == DEGU_UNNAMED);
+    one->exchange = *exchange;
+    snprintf(one->target, sizeof one->target, "%.*s",
+             (int)exchange->target.len,
+             exchange->target.ptr ? exchange->target.ptr : "-");
+    add(&told_count, 1);
+}
+
+/* Sends, reads to the end, and has been told of count exchanges then. */
+static size_t converse(struct fixture *f, const char *text, int count)
+{
+    static char answer[8192];
+    size_t len;
+    int fd = dial(f->address);
+
+    put(fd, text);
+    shutdown(fd, SHUT_WR);
+    len = get_all(fd, answer, sizeof answer);
+    close(fd);
+    CHECK(reaches(&told_count, count));
+    return len;
+}
+
+static void test_exchange_hook(void)
+{
+    static const char one[] = "GET /hello HTTP/1.1\r\n\r\n";
+    static const char two[] = "POST /echo HTTP/1.1\r\n"
+                              "content-length: 5\r\n\r\nhello";
+    static const char bad[] = "GET /a b HTTP/1.1\r\n\r\n";
+    static const char half[] = "GET /half HTTP/1.1\r\n\r\n";
+    struct fixture f;
+    char text[256];
+    size_t len;
+    int i;
+
+    prepare(&f, 4);
+    f.config.on_exchange = on_exchange;
+    f.config.head_timeout_ms = 200;
+    store(&told_count, 0);
+    launch(&f, "@", 1);
+    snprintf(text, sizeof text, "%s%s", one, two);
+    len = converse(&f, text, 2);
+    CHECK(told[0].exchange.method == DEGU_GET);
+    CHECK(!strcmp(told[0].target, "/hello"));
+    CHECK(told[0].exchange.bytes_in == strlen(one));
+    CHECK(told[1].exchange.method == DEGU_POST);
+    CHECK(!strcmp(told[1].target, "/echo"));
+    CHECK(told[1].exchange.bytes_in == strlen(two));
+    CHECK(told[0].exchange.bytes_out + told[1].exchange.bytes_out == len);
+    for (i = 0; i < 2; i++) {
+        CHECK(told[i].exchange.status == 200 && !told[i].exchange.why);
+        CHECK(told[i].exchange.duration_ns > 0);
+        CHECK(told[i].exchange.duration_ns < 10000000000);
+    }
+    len = converse(&f, bad, 3);
+    CHECK(told[2].exchange.status == 400 && !told[2].exchange.target.ptr);
+    CHECK(told[2].exchange.bytes_in == strlen(bad));
+    CHECK(told[2].exchange.bytes_out == len);
+    CHECK(told[2].exchange.why == DEGU_E_VERSION ||
+          told[2].exchange.why == DEGU_E_START_LINE);
+    converse(&f, half, 4); /* an answer that is cut */
+    CHECK(told[3].exchange.status == 200 &&
+          told[3].exchange.why == DEGU_E_SOURCE);
+    converse(&f, "GET /fail HTTP/1.1\r\n\r\n", 5);
+    CHECK(told[4].exchange.status == 500 &&
+          told[4].exchange.why == DEGU_E_HANDLER);
+    i = dial(f.address); /* a head that does not come in time */
+    put(i, "GET /");
+    CHECK(reaches(&told_count, 6));
+    close(i);
+    CHECK(told[5].exchange.status == 408 &&
+          told[5].exchange.why == DEGU_E_TIMEOUT);
+    CHECK(told[5].exchange.bytes_in == 5);
+    finish(&f);
+    CHECK(load(&told_count) == 6); /* an idle connection is no exchange */
+}
+
 /* ---- Threads ---- */
 
 static void test_takeover(void)
@@ -1947,12 +2098,6 @@ static degu_err handle_visit(degu_session *session,
         return degu_reply(session->conn, 200, "OK", "hello, world");
     }
     return handle(session, request);
-}
-
-static bool is_worker(const struct fixture *f, const void *worker)
-{
-    return worker >= (const void *)f->threads &&
-           worker < (const void *)(f->threads + 8);
 }
 
 /* Sends every seventh away. */
@@ -2360,6 +2505,7 @@ int main(void)
     test_address_kernel();
     test_connect_errors();
     test_socket_deadlines();
+    test_min_rate();
     test_exchange();
     test_bad_input();
     test_bad_handlers();
@@ -2386,6 +2532,7 @@ int main(void)
     test_pipelining();
     test_foreign_io();
     test_max_requests();
+    test_exchange_hook();
     test_takeover();
     test_no_spin();
     test_greedy("127.0.0.1:0", 1);

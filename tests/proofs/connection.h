@@ -37,6 +37,9 @@ typedef struct degu_source {
     uint64_t received; /* bytes that recv has given */
 } degu_source;
 
+/* The connection that it receives for, which counts them as well. */
+static const degu_conn *receiver;
+
 /* degu_io.recv with nothing but what its comment says. */
 static ptrdiff_t any_recv(void *ctx, void *buf, size_t len, unsigned flags)
 {
@@ -46,7 +49,9 @@ static ptrdiff_t any_recv(void *ctx, void *buf, size_t len, unsigned flags)
     proved(len == 1 || !(flags & DEGU_IO_PEEK));
     given(n >= DEGU_E_TLS && (n <= 0 || (size_t)n <= len));
     if (n > 0) {
+        /* Nobody lives to see so many. */
         given(source->received <= UINT64_MAX - (size_t)n);
+        given(receiver->in_bytes <= UINT64_MAX - (size_t)n);
         if (!(flags & DEGU_IO_PEEK))
             source->received += (size_t)n;
         __CPROVER_havoc_object(buf);
@@ -132,11 +137,13 @@ static bool is_result(const degu_conn *c, degu_err err)
                            has_failed(c, err));
 }
 
-static degu_conn any_conn(degu_source *source)
+/* self: where it will be. */
+static degu_conn any_conn(degu_source *source, const degu_conn *self)
 {
     degu_conn conn;
     given(conn.in_cap >= 64 && conn.in_cap <= ANY && conn.out_cap <= ANY);
     source->received = 0;
+    receiver = self;
     conn.io.ctx = source;
     conn.io.recv = any_recv;
     conn.io.send = any_send;
@@ -148,9 +155,9 @@ static degu_conn any_conn(degu_source *source)
     return conn;
 }
 
-static degu_conn any_valid_conn(degu_source *source)
+static degu_conn any_valid_conn(degu_source *source, const degu_conn *self)
 {
-    degu_conn conn = any_conn(source);
+    degu_conn conn = any_conn(source, self);
     given(is_valid(&conn));
     return conn;
 }
@@ -194,8 +201,9 @@ static void check_part(const degu_conn *conn, const degu_conn *before,
 /* What fail() and the receiving of more write. */
 #define ASSIGNS_STEP                                                          \
     __CPROVER_assigns(                                                        \
-        conn->in_pos, conn->in_end, conn->origin, conn->begin, conn->failed,  \
-        conn->error_at, conn->body, conn->close,                              \
+        conn->in_pos, conn->in_end, conn->origin, conn->begin,                \
+        conn->in_bytes, conn->failed, conn->error_at, conn->body,             \
+        conn->close,                                                          \
         __CPROVER_object_whole(conn->in),                                     \
         __CPROVER_object_whole(conn->io.ctx))
 

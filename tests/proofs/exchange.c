@@ -23,7 +23,7 @@ ENFORCED(degu_priv_read_line)
 PROOF(degu_priv_read_line)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     size_t len, max = nondet_size();
     degu_err err =
         degu_priv_read_line(&conn, max, DEGU_E_CHUNK_LINE_SIZE, &len);
@@ -39,7 +39,7 @@ ENFORCED(degu_priv_read_mark)
 PROOF(degu_priv_read_mark)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     degu_err err = degu_priv_read_mark(&conn);
     reached(err == DEGU_OK);
     reached(err == DEGU_E_CHUNK_END);
@@ -52,7 +52,7 @@ CONTRACTED(degu_priv_read_line, degu_parse_fields)
 PROOF(degu_priv_read_trailer)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     degu_err err = degu_priv_read_trailer(&conn);
     reached(err == DEGU_OK && conn.trailer_len > 5000);
     reached(err == DEGU_E_TRAILER);
@@ -64,7 +64,7 @@ ENFORCED(degu_priv_continue)
 PROOF(degu_priv_continue)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     bool expect = conn.expect;
     degu_err err = degu_priv_continue(&conn);
     reached(err == DEGU_OK && expect);
@@ -79,7 +79,7 @@ CONTRACTED(degu_priv_read_line, degu_priv_read_mark, degu_priv_read_trailer,
 PROOF(degu_read_chunk)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     degu_conn before = conn;
     degu_chunk chunk;
     degu_err err = degu_read_chunk(&conn, &chunk);
@@ -99,7 +99,7 @@ CONTRACTED(degu_priv_continue)
 PROOF(degu_read_chunk_data)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source), before = conn;
+    degu_conn conn = any_valid_conn(&source, &conn), before = conn;
     degu_str buf = any_text(ANY);
     size_t len;
     degu_err err = degu_read_chunk_data(&conn, (char *)buf.ptr, buf.len, &len);
@@ -116,7 +116,7 @@ CONTRACTED(degu_priv_continue, degu_read_chunk)
 PROOF(degu_read_body)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source), before = conn;
+    degu_conn conn = any_conn(&source, &conn), before = conn;
     degu_str buf = any_text(ANY);
     size_t len;
     degu_err err = degu_read_body(&conn, (char *)buf.ptr, buf.len, &len);
@@ -139,7 +139,7 @@ CONTRACTED(degu_read_chunk, degu_read_body)
 PROOF(degu_priv_drain_part)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     size_t len;
     degu_err err = degu_priv_drain_part(&conn, &len);
     reached(err == DEGU_OK && len == 0);
@@ -153,7 +153,7 @@ CONTRACTED(degu_priv_drain_part)
 PROOF(degu_drain_body)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source), before = conn;
+    degu_conn conn = any_valid_conn(&source, &conn), before = conn;
     uint64_t max = nondet_u64();
     degu_err err = degu_drain_body(&conn, max);
     proved(is_result(&conn, err) && err != DEGU_END);
@@ -169,7 +169,7 @@ CONTRACTED(degu_parse_fields)
 PROOF(degu_read_trailers)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source), before = conn;
+    degu_conn conn = any_valid_conn(&source, &conn), before = conn;
     degu_fields fields;
     degu_err err = degu_read_trailers(&conn, &fields);
     check_conn(&conn, &before, err);
@@ -184,7 +184,7 @@ LONG
 PROOF(degu_expect_body)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source);
+    degu_conn conn = any_valid_conn(&source, &conn);
     degu_framing framing = nondet_unsigned() & 3;
     degu_err err = degu_expect_body(&conn, framing, nondet_u64());
     proved(is_valid(&conn));
@@ -198,7 +198,7 @@ LONG
 PROOF(degu_conn_error_bytes)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source);
+    degu_conn conn = any_valid_conn(&source, &conn);
     degu_str bytes = degu_conn_error_bytes(&conn);
     proved(is_absent(bytes) || (conn.failed && bytes.len <= 32 &&
            is_inside(bytes, degu_bytes(conn.in, conn.in_end))));
@@ -210,7 +210,7 @@ LONG
 PROOF(degu_conn_check)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source), before = conn;
+    degu_conn conn = any_valid_conn(&source, &conn), before = conn;
     degu_err err = degu_conn_check(&conn);
     proved(is_valid(&conn) && source.received == 0);
     proved(!err || err == before.failed || err == DEGU_E_ORDER ||
@@ -227,7 +227,7 @@ CONTRACTED(degu_scan_head, degu_priv_head_too_large)
 PROOF(degu_priv_read_head)
 {
     degu_source source;
-    degu_conn conn = any_conn(&source);
+    degu_conn conn = any_conn(&source, &conn);
     degu_err err = degu_priv_read_head(&conn);
     reached(err == DEGU_OK && source.received > 100);
     reached(err == DEGU_MORE);
@@ -241,7 +241,7 @@ CONTRACTED(degu_priv_read_head, degu_parse_request)
 PROOF(degu_read_request)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source), before = conn;
+    degu_conn conn = any_valid_conn(&source, &conn), before = conn;
     degu_request request;
     degu_err err = degu_read_request(&conn, &request);
     proved(is_valid(&conn));
@@ -263,7 +263,7 @@ CONTRACTED(degu_priv_read_head, degu_parse_response)
 PROOF(degu_read_response)
 {
     degu_source source;
-    degu_conn conn = any_valid_conn(&source), before = conn;
+    degu_conn conn = any_valid_conn(&source, &conn), before = conn;
     degu_response response;
     degu_err err = degu_read_response(&conn, &response);
     proved(is_valid(&conn));

@@ -413,6 +413,8 @@ def test_server_options():
     assert server.options == {
         'bodies': DEFAULT_BODIES,
         'timeout': 15,
+        'min_rate': 256,
+        'on_exchange': None,
         'max_connections': 25,
         'max_requests_per_connection': 100,
     }

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import logging
 import os
+import queue
 import select
 import signal
 import socket
@@ -17,9 +18,10 @@ import time
 
 import pytest
 
+from degu.base import Session
 from degu.client import Client
 from degu.misc import TempServer
-from degu.server import Server
+from degu.server import Exchange, Server
 from peers import (
     WAIT,
     App,
@@ -202,8 +204,9 @@ def test_options():
     assert options.pop('timeout') == 15
     assert options.pop('max_connections') == 25
     assert options.pop('max_requests_per_connection') == 100
+    assert options.pop('min_rate') == 256
     finish(server)
-    given = {'timeout': 0.5, 'max_connections': 7,
+    given = {'timeout': 0.5, 'max_connections': 7, 'min_rate': 0,
              'max_requests_per_connection': 1000000}
     server = Server(b'', hello, **given)
     assert {name: server.options[name] for name in given} == given
@@ -220,6 +223,10 @@ def test_options():
     ({'timeout': float('inf')}, ValueError),
     ({'timeout': float('nan')}, ValueError), ({'timeout': 10**30}, ValueError),
     ({'timeout': 1e300}, ValueError),
+    ({'on_exchange': 5}, TypeError),
+    ({'min_rate': None}, TypeError), ({'min_rate': 1.0}, TypeError),
+    ({'min_rate': True}, TypeError), ({'min_rate': -1}, ValueError),
+    ({'min_rate': 2**31}, ValueError),
     ({'max_connections': None}, TypeError),
     ({'max_connections': '5'}, TypeError),
     ({'max_connections': 5.0}, TypeError),
@@ -865,7 +872,9 @@ def test_shutdown_by_the_app():
 
 SERVE = '''
 import signal, sys, threading
-from degu.server import Server
+from degu.base import Session
+from degu.client import Client
+from degu.server import Exchange, Server
 entered = threading.Event()
 
 def app(session, request, api):
@@ -920,7 +929,9 @@ def test_shutdown_by_a_signal():
 SIGNALS = '''
 import ctypes, functools, itertools, os, signal, socket, threading
 from degu.base import api
-from degu.server import Server
+from degu.base import Session
+from degu.client import Client
+from degu.server import Exchange, Server
 
 def at_random(number):
     signal.setitimer(signal.ITIMER_REAL, 1e-5 + number * 1e-5)
@@ -977,7 +988,9 @@ def test_no_signal_is_lost(how, count):
 
 NO_THREADS = '''
 import threading
-from degu.server import Server
+from degu.base import Session
+from degu.client import Client
+from degu.server import Exchange, Server
 start = threading.Thread.start
 left = {left}
 
@@ -1042,7 +1055,9 @@ def test_no_thread_at_all():
 INTERPRETER = '''
 import sys, threading
 from degu.client import Client
-from degu.server import Server
+from degu.base import Session
+from degu.client import Client
+from degu.server import Exchange, Server
 
 def get():
     try:
@@ -1129,7 +1144,9 @@ def test_a_server_that_never_served_can_be_dropped():
     """No cycle keeps it; the socket warns, as Python's sockets do."""
     code = '''
 import gc, os, warnings
-from degu.server import Server
+from degu.base import Session
+from degu.client import Client
+from degu.server import Exchange, Server
 before = len(os.listdir('/proc/self/fd'))
 gc.disable()
 warnings.simplefilter('ignore')
@@ -1262,3 +1279,70 @@ print(server.process.pid, flush=True)
 
 def test_python_is_new_enough():
     assert sys.version_info >= (3, 10)
+
+
+# ----------------------------------------------------------------- on_exchange
+
+class Told:
+    """What the hook was told of, and waiting for it."""
+
+    def __init__(self):
+        self.exchanges = queue.Queue()
+
+    def __call__(self, session, exchange):
+        assert type(session) is Session
+        self.exchanges.put(exchange)
+
+    def next(self):
+        return self.exchanges.get(timeout=10)
+
+
+def reads(session, request, api):
+    if request.path == ['fail']:
+        raise ValueError('no')
+    data = request.body.read() if request.body else b'hello'
+    return (200, 'OK', {}, data)
+
+
+def test_on_exchange():
+    told = Told()
+    with Running(reads, on_exchange=told) as running:
+        client = Client(running.address)
+        assert client.get('/a?b').body.read() == b'hello'
+        one = told.next()
+        assert isinstance(one, Exchange)
+        assert one[:3] == ('GET', '/a?b', 200)
+        assert one.error is None and 0 < one.seconds < 10
+        assert one.bytes_out == len(
+            b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello')
+        assert client.put('/', {}, bytes(100000)).body.read() == bytes(100000)
+        two = told.next()
+        assert two[:3] == ('PUT', '/', 200)
+        assert 100000 < two.bytes_in < 100200
+        assert 100000 < two.bytes_out < 100100
+        assert client.get('/fail').status == 500
+        assert told.next()[:3] == ('GET', '/fail', 500)
+        client.close()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(running.address)
+            sock.sendall(b'GET /a b HTTP/1.1\r\n\r\n')
+            assert sock.recv(1000).startswith(b'HTTP/1.1 400 ')
+        bad = told.next()
+        assert bad[:3] == (None, None, 400)
+        assert bad.seconds == 0.0 and bad.error
+        assert bad.bytes_in == 21
+    assert told.exchanges.empty()  # idle connections are no exchanges
+
+
+def test_on_exchange_raises(caplog):
+    """It is logged, and nobody else notices."""
+    def raises(session, exchange):
+        raise RuntimeError('the hook')
+
+    with Running(reads, on_exchange=raises) as running:
+        client = Client(running.address)
+        for _ in range(3):
+            assert client.get('/').body.read() == b'hello'
+        client.close()
+    assert [str(record.exc_info[1]) for record in caplog.records
+            if record.exc_info] == ['the hook'] * 3
