@@ -1148,7 +1148,8 @@ typedef struct degu_server_config {
        on_refuse when a connection got a 503 for want of a place, or under a
        transport just a close.
        on_shortage when the last spare caller of degu_serve() became busy;
-       with one caller alone there is nobody to notice.
+       with one caller alone there is nobody to notice.  It is told once: if
+       no thread is to be had, another of the program's has to try again.
        on_signal after a signal; true makes this call return
        DEGU_E_INTERRUPTED. */
     degu_err (*on_connect)(degu_session *session);

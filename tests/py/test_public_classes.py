@@ -44,7 +44,7 @@ from degu.base import (
 from degu.client import Client, SSLClient
 from degu.misc import RequestLogger, TempPKI, TempServer, TempSSLServer
 from degu.rgi import Validator
-from degu.server import Server, SSLServer
+from degu.server import Exchange, Server, SSLServer
 
 
 def app(session, request, api):
@@ -72,6 +72,8 @@ CLASSES = {
     AllowedMethods: (lambda folder: AllowedMethods('GET'), True, True),
     Body: (lambda folder: Body(io.BytesIO(b'a'), 1), False, False),
     BodyIter: (lambda folder: BodyIter([b'a'], 1), False, False),
+    Exchange: (lambda folder: Exchange('GET', '/', 200, 18, 40, 0.1, None),
+               True, True),
     CertificateRefusedError: (
         lambda folder: CertificateRefusedError('a'), True, True),
     ChunkedBody: (lambda folder: ChunkedBody(io.BytesIO()), False, False),
