@@ -397,6 +397,28 @@ static void test_pipelining(void)
     CHECK_ERR(degu_read_request(&conn, &request), DEGU_E_CLOSED);
 }
 
+/* Of two requests that came in one piece the second is not used yet. */
+static void test_totals(void)
+{
+    const size_t get = strlen(GET_A), put = strlen(PUT_5 "hello");
+    check_start("totals");
+    serve(GET_A PUT_5 "hello");
+    CHECK_INT(degu_conn_bytes_in(&conn), get);
+    CHECK_INT(degu_conn_bytes_out(&conn), 0);
+    CHECK_INT(degu_conn_status(&conn), 0);
+    CHECK_OK(answer(204, degu_no_body()));
+    CHECK_INT(degu_conn_bytes_out(&conn), w.out_len);
+    CHECK_INT(degu_conn_status(&conn), 204);
+    CHECK_OK(degu_read_request(&conn, &request));
+    CHECK_INT(degu_conn_status(&conn), 0);
+    CHECK_INT(degu_conn_bytes_in(&conn), get + put - 5);
+    body_is("hello");
+    CHECK_INT(degu_conn_bytes_in(&conn), get + put);
+    CHECK_OK(degu_send_error(&conn, DEGU_E_HANDLER));
+    CHECK_INT(degu_conn_status(&conn), 500);
+    CHECK_INT(degu_conn_bytes_out(&conn), w.out_len);
+}
+
 /* A large body leaves from where it lies, in the call that sends the head. */
 static void test_large_body(void)
 {
@@ -2192,6 +2214,7 @@ int main(void)
     test_server_calls();
     test_client_calls();
     test_pipelining();
+    test_totals();
     test_large_body();
     test_byte_by_byte();
     test_continue();
