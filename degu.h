@@ -68,6 +68,7 @@
        DEGU_NO_SOCKETS       -            no layers 7 and 8: firmware, fuzzing
        DEGU_NO_SERVER        -            no layer 8
        DEGU_NO_SIMD          -            portable scanning only
+       DEGU_SMALL            with -Os     smaller rather than faster code
        DEGU_USE_POLL         -            poll(2) where epoll(7) is to be had
        DEGU_ASSERT(x)        nothing      checks our reasoning, never input
        DEGU_PREAMBLE_MAX     32768        bytes of a head, last CR LF CR LF in
@@ -337,7 +338,7 @@ typedef enum degu_err {
 #define DEGU_PRIV_ENUM(name, number, status, text) DEGU_##name = number,
     DEGU_ERRORS(DEGU_PRIV_ENUM)
 #undef DEGU_PRIV_ENUM
-    DEGU_PRIV_ERR_LAST = 32767 /* keeps the type's width with -fshort-enums */
+    DEGU_PRIV_ERR_LAST = INT_MAX /* an int, with -fshort-enums too */
 } degu_err;
 
 /* "E_TARGET", "a byte that may not stand in a target", 400.  Any number may
@@ -367,7 +368,7 @@ typedef enum degu_method {
     DEGU_DELETE = 16,
     DEGU_PATCH = 32,
     DEGU_OPTIONS = 64,
-    DEGU_PRIV_METHOD_LAST = 32767
+    DEGU_PRIV_METHOD_LAST = INT_MAX
 } degu_method;
 
 /* "GET" for DEGU_GET; not there for what is no single method. */
@@ -383,7 +384,7 @@ typedef enum degu_framing {
     DEGU_LENGTH = 1,     /* content-length, above zero */
     DEGU_CHUNKED = 2,    /* transfer-encoding: chunked */
     DEGU_UNTIL_CLOSE = 3, /* responses only: the end is the close */
-    DEGU_PRIV_FRAMING_LAST = 32767
+    DEGU_PRIV_FRAMING_LAST = INT_MAX
 } degu_framing;
 
 /* A field to be sent.  Names in lower case, values without blanks around. */
@@ -462,20 +463,24 @@ DEGU_API degu_header degu_field_at(const degu_fields *fields, size_t i);
 /* Value of the first field of this name (give it in lower case); not there
    when there is none. */
 DEGU_API degu_str degu_find(const degu_fields *fields, const char *name);
+/* The range that is asked for with range: bytes=a-b, or that content-range:
+   bytes a-b/n tells of.  false: no such field; in another form it is just
+   text. */
+DEGU_API bool degu_find_range(const degu_fields *fields, degu_range *range);
+DEGU_API bool degu_find_content_range(const degu_fields *fields,
+                                      degu_content_range *range);
 
 /* A request's head.  Views point into the buffer that was parsed. */
 typedef struct degu_request {
     degu_method method;
     degu_framing framing;
+    bool close;              /* connection: close */
+    bool expect_continue;    /* expect: 100-continue */
     uint64_t content_length; /* with DEGU_LENGTH */
     degu_str target;         /* as it stands in the request line */
     degu_str path;           /* target up to the first ?; see degu_next_part */
     degu_str query;          /* behind it; not there without a ? */
     degu_str host;           /* not there without a host field */
-    bool close;              /* connection: close */
-    bool expect_continue;    /* expect: 100-continue */
-    bool has_range;          /* range: bytes=a-b; another form is just text */
-    degu_range range;
     size_t error_at; /* after an error: offset of the byte that caused it */
     degu_fields fields;
 } degu_request;
@@ -484,11 +489,9 @@ typedef struct degu_request {
 typedef struct degu_response {
     int status; /* 100 to 599 */
     degu_framing framing;
+    bool close;              /* connection: close, or HTTP/1.0 */
     uint64_t content_length; /* with DEGU_LENGTH */
     degu_str reason;         /* may be empty */
-    bool close;              /* connection: close, or HTTP/1.0 */
-    bool has_content_range;  /* content-range: bytes a-b/n */
-    degu_content_range content_range;
     size_t error_at;
     degu_fields fields;
 } degu_response;
@@ -656,6 +659,22 @@ typedef struct degu_io {
 /* One connection.  All fields are private; the struct is visible so that it
    can be allocated by you. */
 typedef struct degu_conn {
+    uint8_t server;   /* which end this is */
+    uint8_t turn;     /* what comes next */
+    uint8_t body;     /* where the input body stands */
+    uint8_t touched;  /* the input body has been begun */
+    uint8_t close;    /* no message after this one, as after any fault */
+    uint8_t expect;   /* an interim 100 is due */
+    uint8_t sent;     /* a byte of this message has left */
+    uint8_t heard;    /* an interim response to it has come, or a head */
+    uint8_t sending;  /* inside a send function */
+    uint8_t begin;    /* the next call of io is the first of a step */
+    uint8_t deaf;     /* io.send has failed */
+    uint16_t status;  /* of the response in hand, 0: none */
+    degu_err failed;  /* nothing can be read any more, and why */
+    degu_err broken;  /* nothing can be sent any more, and why */
+    degu_method method;   /* of the request in hand */
+    degu_framing framing; /* of the input body in hand */
     degu_io io;
     char *in; /* received bytes: [in_pos, in_end) of in_cap are not used up */
     size_t in_cap;
@@ -674,29 +693,14 @@ typedef struct degu_conn {
     size_t origin;  /* where in in the head, line or trailer begins */
     size_t trailer; /* where the trailer stands in in, */
     size_t trailer_len;
-    const int *ending;  /* not NULL: another thread may set it, and then no
-                           message follows the one in hand */
-    degu_err failed;    /* nothing can be read any more, and why */
-    degu_err broken;    /* nothing can be sent any more, and why */
-    degu_method method; /* of the request in hand */
-    degu_framing framing; /* of the input body in hand */
-    uint8_t server;       /* which end this is */
-    uint8_t turn;         /* what comes next */
-    uint8_t body;         /* where the input body stands */
-    uint8_t touched;      /* the input body has been begun */
-    uint8_t close;        /* no message after this one, as after any fault */
-    uint8_t expect;       /* an interim 100 is due */
-    uint8_t sent;         /* a byte of this message has left */
-    uint8_t sending;      /* inside a send function */
-    uint8_t begin;        /* the next call of io is the first of a step */
-    uint8_t deaf;         /* io.send has failed */
-    uint16_t status;      /* of the response in hand, 0: none */
+    const int *ending; /* not NULL: another thread may set it, and then no
+                          message follows the one in hand */
 } degu_conn;
 
 typedef enum degu_role {
     DEGU_CLIENT = 0,
     DEGU_SERVER = 1,
-    DEGU_PRIV_ROLE_LAST = 32767
+    DEGU_PRIV_ROLE_LAST = INT_MAX
 } degu_role;
 
 /* Makes a connection of a way and two buffers, which it uses until it is
@@ -716,7 +720,10 @@ DEGU_API degu_io degu_conn_io(const degu_conn *conn);
 DEGU_API bool degu_conn_is_open(const degu_conn *conn);
 /* Is the exchange in hand done, its bodies included? */
 DEGU_API bool degu_conn_is_idle(const degu_conn *conn);
-/* Has a byte of the message that is being answered or sent left? */
+/* Has a byte of the message that is being answered or sent left?  If not, a
+   request that failed may be sent on another connection, whatever its method.
+   One that was out of turn (DEGU_E_ORDER, DEGU_E_FINISHED, an error from
+   before) changes nothing: this is about the one before it then. */
 DEGU_API bool degu_conn_has_sent(const degu_conn *conn);
 /* Bytes of messages that have been received and used, and sent, so far; they
    count what layer 6 sees, which under TLS is what was protected. */
@@ -725,6 +732,9 @@ DEGU_API uint64_t degu_conn_bytes_out(const degu_conn *conn);
 /* The status of the last response that was sent or begun; 0: none since the
    last request was asked for. */
 DEGU_API int degu_conn_status(const degu_conn *conn);
+/* Has a byte of the response to it come?  If not, a request that may be done
+   twice may be sent again on another connection (RFC 9110 9.2.2). */
+DEGU_API bool degu_conn_is_answered(const degu_conn *conn);
 /* Are received bytes waiting in the buffer?  Then wait for no more before
    degu_read_request(). */
 DEGU_API bool degu_conn_has_input(const degu_conn *conn);
@@ -757,16 +767,21 @@ typedef struct degu_chunk_out {
     size_t trailer_count;
 } degu_chunk_out;
 
-/* Where a body comes from; make one with the functions below. */
+/* Where a body comes from; make one with the functions below.  All fields are
+   private.  send brings it to the other end; as only the function that makes a
+   body of a kind names it, a program has no more kinds than it makes. */
 typedef struct degu_body {
-    int kind;
-    degu_str bytes;
-    uint64_t length;
+    degu_err (*send)(degu_conn *conn, const struct degu_body *body, bool raw);
+    union {
+        const char *bytes;
+        degu_err (*pull)(void *ctx, degu_str *piece);
+        degu_err (*next)(void *ctx, degu_chunk_out *chunk);
+        ptrdiff_t (*push)(void *ctx, uint64_t left, unsigned flags);
+    } source;
     void *ctx;
-    degu_err (*pull)(void *ctx, degu_str *piece);
-    degu_err (*next)(void *ctx, degu_chunk_out *chunk);
-    ptrdiff_t (*push)(void *ctx, uint64_t left, unsigned flags);
-    degu_conn *from;
+    degu_conn *from; /* NULL: nothing is relayed */
+    uint64_t length;
+    degu_framing framing;
 } degu_body;
 
 DEGU_API degu_body degu_no_body(void);
@@ -898,7 +913,7 @@ typedef enum degu_family {
     DEGU_IPV6 = 6,
     DEGU_UNIX = 1,     /* a path */
     DEGU_ABSTRACT = 2, /* a Linux abstract name */
-    DEGU_PRIV_FAMILY_LAST = 32767
+    DEGU_PRIV_FAMILY_LAST = INT_MAX
 } degu_family;
 
 /* Any address there is, by value. */
@@ -935,11 +950,18 @@ DEGU_API const char *degu_format_host(const degu_address *address,
 typedef int64_t degu_time;
 DEGU_API degu_time degu_now(void);
 
+/* How spinning has gone. */
+typedef struct degu_priv_spin {
+    uint16_t misses; /* in a row */
+    uint16_t rest;   /* waits until it is tried again */
+} degu_priv_spin;
+
 /* A connected stream socket as a way for layer 6. */
 typedef struct degu_socket {
     int fd;
     int timeout_ms;     /* for a step; -1: none */
     uint32_t min_rate;  /* bytes a second, see below; 0: none */
+    uint32_t spin_us;   /* to look for input before waiting, see below.  0 */
     bool nonblocking;   /* neither recv nor send waits: DEGU_E_AGAIN */
     bool signals;       /* DEGU_E_INTERRUPTED after a signal, else go on */
     int sys_errno;      /* errno of the last failure */
@@ -949,6 +971,8 @@ typedef struct degu_socket {
     int64_t behind;     /* private: by min_rate, in ns */
     int64_t empty_at;   /* private: when recv found nothing more, in ns */
     bool brief;         /* private: recv waits as the kernel's limit says */
+    bool local;          /* private: AF_UNIX, and ours */
+    degu_priv_spin spin; /* private */
 } degu_socket;
 
 /* min_rate is how many bytes a second the other end has to keep up while a body
@@ -956,7 +980,14 @@ typedef struct degu_socket {
    count.  Whoever is slower falls behind, and makes up for it with every byte;
    each step of a body has a timeout less what was lost.  So bytes that drip are
    put up with for little more than a timeout, and who has been fast may pause
-   as long. */
+   as long.
+
+   spin_us is for two ends on one host that have a core each: who waits looks
+   again and again for so many microseconds, DEGU_SPIN_MAX_US at most, before it
+   lets itself be put to sleep, which with the waking takes longer than a short
+   answer.  It is tried the more rarely the more often in a row it was in vain.
+   Meanwhile signals do not interrupt. */
+#define DEGU_SPIN_MAX_US 1000000u
 
 /* Takes over fd: close-on-exec, no SIGPIPE, TCP_NODELAY, timeouts in the
    kernel; min_rate is DEGU_MIN_RATE.  DEGU_E_SYSTEM if fd is no socket; fd is
@@ -1127,13 +1158,15 @@ typedef struct degu_server_config {
     uint32_t min_rate;      /* of bodies and answers, as degu_socket.min_rate.
                                256 */
     int linger_ms;          /* for reading on after the last answer.  2000 */
-    int stop_ms;     /* for exchanges in flight at degu_server_stop().  5000.
-                        It is a caller outside the handler who cuts them: have
-                        one more than can be inside */
-    int takeover_ms; /* a handler that takes longer gives the polling away to
-                        another caller of degu_serve().  1 */
-    int backlog;     /* of degu_server_open().  128 */
-    unsigned mode;   /* permissions of an AF_UNIX path; 0: as umask says */
+    int stop_ms;      /* for exchanges in flight at degu_server_stop().  5000.
+                         It is a caller outside the handler who cuts them: have
+                         one more than can be inside */
+    int takeover_ms;  /* a handler that takes longer gives the polling away to
+                         another caller of degu_serve().  1 */
+    uint32_t spin_us; /* to look for input before waiting, as
+                         degu_socket.spin_us.  0 */
+    int backlog;      /* of degu_server_open().  128 */
+    unsigned mode;    /* permissions of an AF_UNIX path; 0: as umask says */
     degu_transport transport; /* default: none */
     void *user;
     /* Optional hooks, NULL by default, called in a thread of degu_serve():
@@ -1150,8 +1183,8 @@ typedef struct degu_server_config {
        on_shortage when the last spare caller of degu_serve() became busy;
        with one caller alone there is nobody to notice.  It is told once: if
        no thread is to be had, another of the program's has to try again.
-       on_signal after a signal; true makes this call return
-       DEGU_E_INTERRUPTED. */
+       on_signal after a signal, or when one may have come; true makes this call
+       return DEGU_E_INTERRUPTED. */
     degu_err (*on_connect)(degu_session *session);
     void (*on_close)(degu_session *session, degu_err why);
     void (*on_handshake_error)(degu_session *session, degu_err why);
@@ -1211,6 +1244,7 @@ typedef struct degu_server {
     degu_slot *vacant;
     degu_slot *ready_first; /* with input in their buffers */
     degu_slot *ready_last;
+    degu_priv_spin spin;    /* on the poller */
     degu_slot *favourite;   /* the one busy connection, or NULL */
     degu_slot *latest;      /* the last that was answered, */
     degu_time streak_since; /* how long alone, */
@@ -1327,9 +1361,13 @@ DEGU_API void degu_client_close(degu_client *client);
 #define DEGU_ASSERT(x) ((void)0)
 #endif
 
+#if defined(__OPTIMIZE_SIZE__) && !defined(DEGU_SMALL)
+#define DEGU_SMALL
+#endif
+
 #if defined(__GNUC__)
 #define DEGU_PRIV_LIKELY(x) __builtin_expect(!!(x), 1)
-#ifdef __OPTIMIZE_SIZE__
+#ifdef DEGU_SMALL
 #define DEGU_PRIV_INLINE static inline
 #else
 #define DEGU_PRIV_INLINE static inline __attribute__((always_inline))
@@ -1348,17 +1386,72 @@ DEGU_API void degu_client_close(degu_client *client);
 #define DEGU_PRIV_MEMCMP memcmp
 #endif
 
-#if defined(__SSE2__) && !defined(DEGU_NO_SIMD)
-#include <emmintrin.h>
-#define DEGU_PRIV_SSE2 1
-#else
-#define DEGU_PRIV_SSE2 0
-#endif
-#if defined(__AVX2__) && !defined(DEGU_NO_SIMD)
+/* What layer 3 does with many bytes at once is written for a vector of
+   DEGU_PRIV_WIDE of them; 0: there is none.  A comparison gives all bits of a
+   byte or none, DEGU_PRIV_MASK one bit for each byte; bytes have signs. */
+#if defined(__AVX2__) && !defined(DEGU_NO_SIMD) && !defined(DEGU_SMALL)
 #include <immintrin.h>
-#define DEGU_PRIV_AVX2 1
+#define DEGU_PRIV_WIDE 32
+#define DEGU_PRIV_ALL_BYTES 0xffffffffu
+#define DEGU_PRIV_SIMD(name) _mm256_##name
+#define DEGU_PRIV_SIMD_BITS(name) _mm256_##name##_si256
+typedef __m256i degu_priv_vector;
+#elif defined(__SSE2__) && !defined(DEGU_NO_SIMD) && !defined(DEGU_SMALL)
+#include <emmintrin.h>
+#define DEGU_PRIV_WIDE 16
+#define DEGU_PRIV_ALL_BYTES 0xffffu
+#define DEGU_PRIV_SIMD(name) _mm_##name
+#define DEGU_PRIV_SIMD_BITS(name) _mm_##name##_si128
+typedef __m128i degu_priv_vector;
 #else
-#define DEGU_PRIV_AVX2 0
+#define DEGU_PRIV_WIDE 0
+#endif
+
+/* Without vectors words do, for bytes that are all alike. */
+#if !DEGU_PRIV_WIDE && !defined(DEGU_SMALL)
+#define DEGU_PRIV_WORDS 1
+#else
+#define DEGU_PRIV_WORDS 0
+#endif
+
+#if DEGU_PRIV_WIDE
+#define DEGU_PRIV_ALL(byte) DEGU_PRIV_SIMD(set1_epi8)(byte)
+#define DEGU_PRIV_EQUAL(a, b) DEGU_PRIV_SIMD(cmpeq_epi8)(a, b)
+#define DEGU_PRIV_ABOVE(a, b) DEGU_PRIV_SIMD(cmpgt_epi8)(a, b)
+#define DEGU_PRIV_AND(a, b) DEGU_PRIV_SIMD_BITS(and)(a, b)
+#define DEGU_PRIV_OR(a, b) DEGU_PRIV_SIMD_BITS(or)(a, b)
+#define DEGU_PRIV_SUM(a, b) DEGU_PRIV_SIMD(add_epi8)(a, b)
+#define DEGU_PRIV_MASK(v)                                                     \
+    DEGU_PRIV_CAST(unsigned, DEGU_PRIV_SIMD(movemask_epi8)(v))
+#define DEGU_PRIV_FIRST_BIT(x) DEGU_PRIV_CAST(size_t, __builtin_ctz(x))
+
+DEGU_PRIV_INLINE degu_priv_vector degu_priv_load(const char *ptr)
+{
+    const void *bytes = ptr;
+    return DEGU_PRIV_SIMD_BITS(loadu)(
+        DEGU_PRIV_CAST(const degu_priv_vector *, bytes));
+}
+
+DEGU_PRIV_INLINE void degu_priv_store(char *ptr, degu_priv_vector v)
+{
+    void *bytes = ptr;
+    DEGU_PRIV_SIMD_BITS(storeu)(DEGU_PRIV_CAST(degu_priv_vector *, bytes), v);
+}
+#endif
+
+/* Called in several places, or with much on the stack: the compiler would
+   rather have it where it is called, and that is larger. */
+#if defined(DEGU_SMALL) && defined(__GNUC__)
+#define DEGU_PRIV_APART static __attribute__((noinline))
+#else
+#define DEGU_PRIV_APART static
+#endif
+
+/* Small steps: part of what they are called from, or shared. */
+#ifdef DEGU_SMALL
+#define DEGU_PRIV_STEP DEGU_PRIV_APART
+#else
+#define DEGU_PRIV_STEP DEGU_PRIV_INLINE
 #endif
 
 /* The pointers of an empty view may be NULL, which memcpy must not see. */
@@ -1384,6 +1477,16 @@ DEGU_PRIV_INLINE bool degu_priv_same(const void *a, const void *b, size_t len)
     return len == 0 || DEGU_PRIV_MEMCMP(a, b, len) == 0;
 }
 
+/* The same for a few bytes, without a call. */
+DEGU_PRIV_INLINE bool degu_priv_is_short(const char *a, const char *b,
+                                         size_t len)
+{
+    size_t i = 0;
+    while (i < len && a[i] == b[i])
+        i++;
+    return i == len;
+}
+
 DEGU_API const char *degu_version(void)
 {
     return DEGU_VERSION_STRING;
@@ -1396,7 +1499,11 @@ DEGU_API const char *degu_version(void)
 /* RFC 9110 5.6.2 tchar, RFC 3986 pchar, query and reg-name, RFC 9110 5.5
    without obs-text, RFC 9110 5.6.4 qdtext without obs-text.  The upper half
    is in no class.  tests/c/test_table.c spells the grammar out once more. */
+#ifdef DEGU_SMALL
+static const uint8_t degu_priv_class[128] = {
+#else
 static const uint8_t degu_priv_class[256] = {
+#endif
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* 00 to 07 */
     0x00, 0x18, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* 08 to 0f: tab */
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* 10 to 17 */
@@ -1416,12 +1523,20 @@ static const uint8_t degu_priv_class[256] = {
 
 DEGU_API unsigned degu_class(unsigned char byte)
 {
+#ifdef DEGU_SMALL
+    return byte < 128 ? degu_priv_class[byte] : 0;
+#else
     return degu_priv_class[byte];
+#endif
 }
 
 DEGU_PRIV_INLINE bool degu_priv_in(char c, unsigned bit)
 {
+#ifdef DEGU_SMALL
+    return (degu_class(DEGU_PRIV_U8(c & 0xff)) & bit) != 0;
+#else
     return (degu_priv_class[c & 0xff] & bit) != 0;
+#endif
 }
 
 /* Only for letters: many other token bytes differ in this bit as well. */
@@ -1456,57 +1571,74 @@ DEGU_API bool degu_is(degu_str a, const char *text)
     return degu_equal(a, degu_string(text));
 }
 
-/* Does a equal text, which is in lower case, but for the case of letters? */
-DEGU_PRIV bool degu_priv_is_word(degu_str a, const char *text)
-{
-    size_t i;
-    for (i = 0; i < a.len && text[i]; i++)
-        if (degu_priv_lower(a.ptr[i]) != text[i])
-            return false;
-    return i == a.len && !text[i];
-}
-
-typedef struct degu_priv_error {
-    int number;
-    int status;
-    const char *name;
-    const char *text;
-} degu_priv_error;
-
-static const degu_priv_error degu_priv_errors[] = {
-#define DEGU_PRIV_ROW(name, number, status, text) {number, status, #name, text},
+/* What is told of an error stands in arrays of their own, and nowhere as a
+   literal: a linker keeps all literals of a file or none. */
+static const int16_t degu_priv_err_numbers[] = {
+#define DEGU_PRIV_ROW(name, number, status, text) number,
     DEGU_ERRORS(DEGU_PRIV_ROW)
 #undef DEGU_PRIV_ROW
 };
 
-DEGU_PRIV const degu_priv_error *degu_priv_find_error(degu_err err)
+static const char degu_priv_err_names[] =
+#define DEGU_PRIV_ROW(name, number, status, text) #name "\0"
+    DEGU_ERRORS(DEGU_PRIV_ROW)
+#undef DEGU_PRIV_ROW
+    "UNKNOWN";
+
+static const char degu_priv_err_texts[] =
+#define DEGU_PRIV_ROW(name, number, status, text) text "\0"
+    DEGU_ERRORS(DEGU_PRIV_ROW)
+#undef DEGU_PRIV_ROW
+    "not an error of this library";
+
+/* What these texts, one for each number and one for any other, say of it. */
+DEGU_PRIV const char *degu_priv_err_text(const char *texts, degu_err err)
 {
-    static const degu_priv_error unknown = {
-        DEGU_PRIV_ERR_LAST, 500, "UNKNOWN", "not an error of this library"};
-    size_t i, count = sizeof degu_priv_errors / sizeof degu_priv_errors[0];
-    for (i = 0; i < count; i++)
-        if (degu_priv_errors[i].number == DEGU_PRIV_CAST(int, err))
-            return &degu_priv_errors[i];
-    return &unknown;
+    size_t i;
+    for (i = 0; i < sizeof degu_priv_err_numbers / sizeof(int16_t); i++) {
+        if (degu_priv_err_numbers[i] == DEGU_PRIV_CAST(int, err))
+            break;
+        while (*texts++) {
+        }
+    }
+    return texts;
 }
 
 DEGU_API const char *degu_err_name(degu_err err)
 {
-    return degu_priv_find_error(err)->name;
+    return degu_priv_err_text(degu_priv_err_names, err);
 }
 
 DEGU_API const char *degu_strerror(degu_err err)
 {
-    return degu_priv_find_error(err)->text;
+    return degu_priv_err_text(degu_priv_err_texts, err);
+}
+
+/* A status less 399 fits into a byte, and the switch becomes a table. */
+DEGU_PRIV uint8_t degu_priv_err_status(int number)
+{
+    switch (number) {
+#define DEGU_PRIV_ROW(name, number, status, text)                             \
+    case number:                                                              \
+        return status ? status - 399 : 0;
+        DEGU_ERRORS(DEGU_PRIV_ROW) /* NOLINT(bugprone-branch-clone) */
+#undef DEGU_PRIV_ROW
+    default:
+        return 500 - 399;
+    }
 }
 
 DEGU_API int degu_err_status(degu_err err)
 {
-    return degu_priv_find_error(err)->status;
+    int less = degu_priv_err_status(DEGU_PRIV_CAST(int, err));
+    return less ? less + 399 : 0;
 }
 
 /* In the order of the bits of degu_method. */
-static const degu_str degu_priv_methods[7] = {
+static const struct degu_priv_method {
+    char name[8];
+    uint8_t len;
+} degu_priv_methods[7] = {
     {"GET", 3},    {"PUT", 3},   {"POST", 4},   {"HEAD", 4},
     {"DELETE", 6}, {"PATCH", 5}, {"OPTIONS", 7}};
 #define DEGU_PRIV_WITH_BODY (DEGU_PUT | DEGU_POST | DEGU_PATCH)
@@ -1516,7 +1648,8 @@ DEGU_API degu_str degu_method_name(degu_method method)
     int i;
     for (i = 0; i < 7; i++)
         if (DEGU_PRIV_CAST(int, method) == 1 << i)
-            return degu_priv_methods[i];
+            return degu_bytes(degu_priv_methods[i].name,
+                              degu_priv_methods[i].len);
     return degu_bytes(NULL, 0);
 }
 
@@ -1526,7 +1659,8 @@ DEGU_API degu_err degu_parse_method(degu_str name, degu_method *method)
     *method = DEGU_GET;
     for (i = 0; i < 7; i++)
         if (name.len == degu_priv_methods[i].len &&
-            degu_priv_same(name.ptr, degu_priv_methods[i].ptr, name.len)) {
+            degu_priv_is_short(name.ptr, degu_priv_methods[i].name,
+                               name.len)) {
             *method = DEGU_PRIV_CAST(degu_method, 1 << i);
             return DEGU_OK;
         }
@@ -1560,16 +1694,19 @@ enum {
     DEGU_PRIV_IF_UNMODIFIED_SINCE
 };
 
-static const char degu_priv_names[20][20] = {
-    "date", "etag", "host", "range", "expect", "if-match", "if-range",
-    "location", "connection", "keep-alive", "set-cookie", "content-type",
-    "authorization", "content-range", "if-none-match", "content-length",
-    "proxy-connection", "if-modified-since", "transfer-encoding",
-    "if-unmodified-since"};
+/* Each with its number behind it. */
+static const char degu_priv_names[] =
+    "date\001" "etag\002" "host\003" "range\004" "expect\005" "if-match\006"
+    "if-range\007" "location\010" "connection\011" "keep-alive\012"
+    "set-cookie\013" "content-type\014" "authorization\015"
+    "content-range\016" "if-none-match\017" "content-length\020"
+    "proxy-connection\021" "if-modified-since\022" "transfer-encoding\023"
+    "if-unmodified-since\024";
 
-/* Where in the list the names of this length begin. */
-static const uint8_t degu_priv_name_start[21] = {
-    0, 0, 0, 0, 0, 3, 4, 5, 5, 8, 8, 11, 11, 12, 15, 16, 16, 17, 19, 19, 20};
+/* Where those of this length begin. */
+static const uint8_t degu_priv_names_at[21] = {
+    0,  0,  0,  0,  0,   15,  21,  28,  28,  55, 55,
+    88, 88, 101, 143, 158, 158, 175, 211, 211, 231};
 
 #define DEGU_PRIV_BIT(id) (UINT32_C(1) << (id))
 /* All of the list but these may stand only once in a message. */
@@ -1585,16 +1722,29 @@ static const uint8_t degu_priv_name_start[21] = {
      DEGU_PRIV_BIT(DEGU_PRIV_PROXY_CONNECTION) |                              \
      DEGU_PRIV_BIT(DEGU_PRIV_EXPECT))
 
+#ifndef DEGU_SMALL
+/* A bit for each of these names, by length and first letter, which tells most
+   others from them. */
+#define DEGU_PRIV_NAME_BITS UINT64_C(0x2505829302130012)
+#endif
+
 /* The number of a name in lower case; 0: it means nothing here. */
 DEGU_PRIV_INLINE unsigned degu_priv_name_id(const char *name, size_t len)
 {
-    unsigned i;
-    if (len > 19)
+    const char *known, *end;
+    if (len == 0 || len > 19)
         return 0;
-    for (i = degu_priv_name_start[len]; i < degu_priv_name_start[len + 1]; i++)
-        if (degu_priv_names[i][0] == name[0] &&
-            degu_priv_same(degu_priv_names[i], name, len))
-            return i + 1;
+#ifndef DEGU_SMALL
+    if (!(DEGU_PRIV_NAME_BITS >>
+              ((len * 11 + DEGU_PRIV_U8(name[0] & 0xff)) & 63) &
+          1))
+        return 0;
+#endif
+    known = degu_priv_names + degu_priv_names_at[len];
+    end = degu_priv_names + degu_priv_names_at[len + 1];
+    for (; known < end; known += len + 1)
+        if (known[0] == name[0] && degu_priv_same(known, name, len))
+            return DEGU_PRIV_U8(known[len]);
     return 0;
 }
 
@@ -1602,36 +1752,49 @@ DEGU_PRIV_INLINE unsigned degu_priv_name_id(const char *name, size_t len)
 /* 3  Scan                                                                  */
 /* ======================================================================== */
 
-#if defined(__GNUC__)
-#define DEGU_PRIV_FIRST_BIT(x) DEGU_PRIV_CAST(size_t, __builtin_ctz(x))
+#if DEGU_PRIV_WORDS
+#define DEGU_PRIV_EIGHT(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+DEGU_PRIV_INLINE uint64_t degu_priv_load_8(const char *ptr)
+{
+    uint64_t word;
+    DEGU_PRIV_MEMCPY(&word, ptr, 8);
+    return word;
+}
+
+/* The highest bit of each byte that is at least this one, 1 to 0x80; high
+   bits of the word do not count. */
+DEGU_PRIV_INLINE uint64_t degu_priv_reach(uint64_t word, unsigned least)
+{
+    return (word & DEGU_PRIV_EIGHT(0x7f)) + DEGU_PRIV_EIGHT(0x80 - least);
+}
+#endif
+
+#if DEGU_PRIV_WIDE
+/* Which of the DEGU_PRIV_WIDE bytes at ptr are LF. */
+DEGU_PRIV_INLINE unsigned degu_priv_lfs(const char *ptr)
+{
+    return DEGU_PRIV_MASK(
+        DEGU_PRIV_EQUAL(degu_priv_load(ptr), DEGU_PRIV_ALL('\n')));
+}
 #endif
 
 /* Offset of the first LF, or len. */
 DEGU_PRIV_INLINE size_t degu_priv_find_lf(const char *ptr, size_t len)
 {
     size_t i = 0;
-#if DEGU_PRIV_AVX2
-    const __m256i wide_lf = _mm256_set1_epi8('\n');
-    for (; len - i >= 32; i += 32) {
-        __m256i v = _mm256_loadu_si256(
-            DEGU_PRIV_CAST(const __m256i *,
-                           DEGU_PRIV_CAST(const void *, ptr + i)));
-        unsigned hits = DEGU_PRIV_CAST(
-            unsigned, _mm256_movemask_epi8(_mm256_cmpeq_epi8(v, wide_lf)));
+#if DEGU_PRIV_WIDE
+    for (; len - i >= DEGU_PRIV_WIDE; i += DEGU_PRIV_WIDE) {
+        unsigned hits = degu_priv_lfs(ptr + i);
         if (hits)
             return i + DEGU_PRIV_FIRST_BIT(hits);
     }
-#endif
-#if DEGU_PRIV_SSE2
-    const __m128i lf = _mm_set1_epi8('\n');
-    for (; len - i >= 16; i += 16) {
-        __m128i v = _mm_loadu_si128(
-            DEGU_PRIV_CAST(const __m128i *,
-                           DEGU_PRIV_CAST(const void *, ptr + i)));
-        unsigned hits = DEGU_PRIV_CAST(
-            unsigned, _mm_movemask_epi8(_mm_cmpeq_epi8(v, lf)));
-        if (hits)
-            return i + DEGU_PRIV_FIRST_BIT(hits);
+#elif DEGU_PRIV_WORDS
+    for (; len - i >= 8; i += 8) {
+        uint64_t others = degu_priv_load_8(ptr + i) ^ DEGU_PRIV_EIGHT('\n');
+        others |= degu_priv_reach(others, 1);
+        if (~others & DEGU_PRIV_EIGHT(0x80))
+            break;
     }
 #endif
     while (i < len && ptr[i] != '\n')
@@ -1639,42 +1802,46 @@ DEGU_PRIV_INLINE size_t degu_priv_find_lf(const char *ptr, size_t len)
     return i;
 }
 
-/* degu_span for DEGU_VALUE: 0x20 to 0x7e and tab.  As signed bytes these are
-   the ones above 0x1f, but for 0x7f. */
-DEGU_PRIV_INLINE size_t degu_priv_span_value(const char *ptr, size_t len)
+#if DEGU_PRIV_WIDE
+/* Which of the DEGU_PRIV_WIDE bytes at ptr are not of DEGU_VALUE: 0x20 to 0x7e
+   and tab.  One more, the former are the bytes above 0x20, as signed ones. */
+DEGU_PRIV_INLINE unsigned degu_priv_bad_values(const char *ptr)
+{
+    degu_priv_vector v = degu_priv_load(ptr);
+    degu_priv_vector good = DEGU_PRIV_OR(
+        DEGU_PRIV_ABOVE(DEGU_PRIV_SUM(v, DEGU_PRIV_ALL(1)),
+                        DEGU_PRIV_ALL(0x20)),
+        DEGU_PRIV_EQUAL(v, DEGU_PRIV_ALL('\t')));
+    return DEGU_PRIV_MASK(good) ^ DEGU_PRIV_ALL_BYTES;
+}
+#endif
+
+/* degu_span for DEGU_VALUE; bytes from base on may be looked at. */
+DEGU_PRIV_INLINE size_t degu_priv_span_value(const char *base, const char *ptr,
+                                             size_t len)
 {
     size_t i = 0;
-#if DEGU_PRIV_AVX2
-    const __m256i wide_low = _mm256_set1_epi8(0x1f);
-    const __m256i wide_del = _mm256_set1_epi8(0x7f);
-    const __m256i wide_tab = _mm256_set1_epi8('\t');
-    for (; len - i >= 32; i += 32) {
-        __m256i v = _mm256_loadu_si256(
-            DEGU_PRIV_CAST(const __m256i *,
-                           DEGU_PRIV_CAST(const void *, ptr + i)));
-        __m256i good = _mm256_or_si256(
-            _mm256_andnot_si256(_mm256_cmpeq_epi8(v, wide_del),
-                                _mm256_cmpgt_epi8(v, wide_low)),
-            _mm256_cmpeq_epi8(v, wide_tab));
-        unsigned bad = ~DEGU_PRIV_CAST(unsigned, _mm256_movemask_epi8(good));
+#if DEGU_PRIV_WIDE
+    for (; len - i >= DEGU_PRIV_WIDE; i += DEGU_PRIV_WIDE) {
+        unsigned bad = degu_priv_bad_values(ptr + i);
         if (bad)
             return i + DEGU_PRIV_FIRST_BIT(bad);
     }
+    if (i < len && ptr + len - base >= DEGU_PRIV_WIDE) {
+        unsigned bad = degu_priv_bad_values(ptr + len - DEGU_PRIV_WIDE) >>
+                       (DEGU_PRIV_WIDE - (len - i));
+        return bad ? i + DEGU_PRIV_FIRST_BIT(bad) : len;
+    }
+#else
+    (void)base;
 #endif
-#if DEGU_PRIV_SSE2
-    const __m128i low = _mm_set1_epi8(0x1f), del = _mm_set1_epi8(0x7f);
-    const __m128i tab = _mm_set1_epi8('\t');
-    for (; len - i >= 16; i += 16) {
-        __m128i v = _mm_loadu_si128(
-            DEGU_PRIV_CAST(const __m128i *,
-                           DEGU_PRIV_CAST(const void *, ptr + i)));
-        __m128i good = _mm_or_si128(
-            _mm_andnot_si128(_mm_cmpeq_epi8(v, del), _mm_cmpgt_epi8(v, low)),
-            _mm_cmpeq_epi8(v, tab));
-        unsigned bad =
-            DEGU_PRIV_CAST(unsigned, _mm_movemask_epi8(good)) ^ 0xffffu;
-        if (bad)
-            return i + DEGU_PRIV_FIRST_BIT(bad);
+#if DEGU_PRIV_WORDS
+    for (; len - i >= 8; i += 8) {
+        uint64_t word = degu_priv_load_8(ptr + i);
+        uint64_t bad = word | ~degu_priv_reach(word, 0x20) |
+                       degu_priv_reach(word, 0x7f);
+        if (bad & DEGU_PRIV_EIGHT(0x80))
+            break;
     }
 #endif
     while (i < len && degu_priv_in(ptr[i], DEGU_VALUE))
@@ -1682,17 +1849,86 @@ DEGU_PRIV_INLINE size_t degu_priv_span_value(const char *ptr, size_t len)
     return i;
 }
 
+#if DEGU_PRIV_WIDE
+/* The bit of lower case, DEGU_PRIV_WIDE times, and then nothing. */
+static const char degu_priv_before[2 * DEGU_PRIV_WIDE + 1] =
+#if DEGU_PRIV_WIDE == 32
+    "                "
+#endif
+    "                ";
+
+/* How many of the DEGU_PRIV_WIDE bytes at ptr are letters, digits and dashes,
+   as most names are; letters are put into lower case. */
+DEGU_PRIV_INLINE size_t degu_priv_fold_wide(char *ptr)
+{
+    degu_priv_vector v = degu_priv_load(ptr);
+    degu_priv_vector low = DEGU_PRIV_OR(v, DEGU_PRIV_ALL(0x20));
+    degu_priv_vector letters =
+        DEGU_PRIV_AND(DEGU_PRIV_ABOVE(low, DEGU_PRIV_ALL('a' - 1)),
+                      DEGU_PRIV_ABOVE(DEGU_PRIV_ALL('z' + 1), low));
+    degu_priv_vector others = DEGU_PRIV_OR(
+        DEGU_PRIV_AND(DEGU_PRIV_ABOVE(v, DEGU_PRIV_ALL('0' - 1)),
+                      DEGU_PRIV_ABOVE(DEGU_PRIV_ALL('9' + 1), v)),
+        DEGU_PRIV_EQUAL(v, DEGU_PRIV_ALL('-')));
+    unsigned bad = DEGU_PRIV_MASK(DEGU_PRIV_OR(letters, others)) ^
+                   DEGU_PRIV_ALL_BYTES;
+    size_t n = bad ? DEGU_PRIV_FIRST_BIT(bad) : DEGU_PRIV_WIDE;
+    /* what follows the name stays as it is */
+    degu_priv_vector inside = degu_priv_load(
+        degu_priv_before + DEGU_PRIV_WIDE - n);
+    degu_priv_store(ptr, DEGU_PRIV_OR(v, DEGU_PRIV_AND(letters, inside)));
+    return n;
+}
+#endif
+
+#if DEGU_PRIV_WORDS
+/* Are all eight bytes at ptr letters and dashes, as in most names?  Then puts
+   the letters into lower case. */
+DEGU_PRIV_INLINE bool degu_priv_fold_word(char *ptr)
+{
+    const uint64_t word = degu_priv_load_8(ptr);
+    const uint64_t low = word | DEGU_PRIV_EIGHT(0x20);
+    const uint64_t letters = (degu_priv_reach(low, 'a') &
+                              ~degu_priv_reach(low, 'z' + 1)) &
+                             DEGU_PRIV_EIGHT(0x80);
+    const uint64_t others = word ^ DEGU_PRIV_EIGHT('-');
+    const uint64_t dashes = ~(others | degu_priv_reach(others, 1));
+    const uint64_t folded = word | letters >> 2;
+    if ((word | ~(letters | dashes)) & DEGU_PRIV_EIGHT(0x80))
+        return false;
+    DEGU_PRIV_MEMCPY(ptr, &folded, 8);
+    return true;
+}
+#endif
+
+/* degu_span for DEGU_TOKEN, which puts capitals into lower case. */
+DEGU_PRIV_INLINE size_t degu_priv_fold(char *ptr, size_t len)
+{
+    size_t i = 0;
+#if DEGU_PRIV_WIDE
+    size_t n = DEGU_PRIV_WIDE;
+    for (; n == DEGU_PRIV_WIDE && len - i >= DEGU_PRIV_WIDE; i += n)
+        n = degu_priv_fold_wide(ptr + i);
+#elif DEGU_PRIV_WORDS
+    while (len - i >= 8 && degu_priv_fold_word(ptr + i))
+        i += 8;
+#endif
+    for (; i < len && degu_priv_in(ptr[i], DEGU_TOKEN); i++)
+        ptr[i] = degu_priv_lower(ptr[i]);
+    return i;
+}
+
 DEGU_API size_t degu_span(const char *ptr, size_t len, unsigned bit)
 {
     size_t i = 0;
     if (bit == DEGU_VALUE)
-        return degu_priv_span_value(ptr, len);
+        return degu_priv_span_value(ptr, ptr, len);
     while (i < len && degu_priv_in(ptr[i], bit))
         i++;
     return i;
 }
 
-DEGU_PRIV degu_err degu_priv_head_too_large(const char *buf, size_t len)
+DEGU_PRIV_APART degu_err degu_priv_head_too_large(const char *buf, size_t len)
 {
     bool line = degu_priv_find_lf(buf, len) < len;
     return line ? DEGU_E_PREAMBLE_SIZE : DEGU_E_TARGET_SIZE;
@@ -1709,6 +1945,29 @@ DEGU_PRIV degu_err degu_priv_scan_start(const char *buf, size_t len)
     return buf[1] == '\n' ? DEGU_E_EMPTY_LINE : DEGU_E_LINE_END;
 }
 
+#if DEGU_PRIV_WIDE
+/* Behind all bytes from i on that can be told at once to be of lines that end
+   with CR LF, none of them empty. */
+DEGU_PRIV_INLINE size_t degu_priv_skip_lines(const char *buf, size_t i,
+                                             size_t end)
+{
+    if (i < 2) {
+        if (end < 2 || buf[1] == '\n')
+            return i;
+        i = 2;
+    }
+    for (; end - i >= DEGU_PRIV_WIDE; i += DEGU_PRIV_WIDE) {
+        unsigned hits = degu_priv_lfs(buf + i);
+        for (; hits; hits &= hits - 1) {
+            const char *lf = buf + i + DEGU_PRIV_FIRST_BIT(hits);
+            if (lf[-1] != '\r' || lf[-2] == '\n')
+                return i;
+        }
+    }
+    return i;
+}
+#endif
+
 DEGU_API degu_err degu_scan_head(const char *buf, size_t len, size_t *pos)
 {
     size_t end = DEGU_PRIV_MIN(len, DEGU_PREAMBLE_MAX), i = *pos;
@@ -1718,6 +1977,9 @@ DEGU_API degu_err degu_scan_head(const char *buf, size_t len, size_t *pos)
         if (err)
             return err;
     }
+#if DEGU_PRIV_WIDE
+    i = degu_priv_skip_lines(buf, i, end);
+#endif
     for (; i < end; i++) {
         i += degu_priv_find_lf(buf + i, end - i);
         if (i == end)
@@ -1741,8 +2003,92 @@ DEGU_API degu_err degu_scan_head(const char *buf, size_t len, size_t *pos)
 /* 4  Parse                                                                 */
 /* ======================================================================== */
 
-/* Lengths are multiplied by ten with shifts and printed by subtraction:
-   a 32-bit machine would call its compiler's library for * and /. */
+/* Where a parser is: at the next byte, and after a fault at the one that
+   caused it.  Functions that take something move it behind that. */
+typedef struct degu_priv_cursor {
+    const char *at;
+    const char *end;
+} degu_priv_cursor;
+
+/* The text is there: NULL has no end before C2y, not even without a byte. */
+DEGU_PRIV_INLINE degu_priv_cursor degu_priv_over(degu_str text)
+{
+    degu_priv_cursor c;
+    c.at = text.ptr;
+    c.end = text.ptr + text.len;
+    return c;
+}
+
+DEGU_PRIV_INLINE size_t degu_priv_left(const degu_priv_cursor *c)
+{
+    return DEGU_PRIV_CAST(size_t, c->end - c->at);
+}
+
+/* From start up to where the cursor is. */
+DEGU_PRIV_INLINE degu_str degu_priv_since(const degu_priv_cursor *c,
+                                          const char *start)
+{
+    return degu_bytes(start, DEGU_PRIV_CAST(size_t, c->at - start));
+}
+
+DEGU_PRIV_INLINE bool degu_priv_is_at(const degu_priv_cursor *c, char byte)
+{
+    return c->at < c->end && *c->at == byte;
+}
+
+DEGU_PRIV_STEP bool degu_priv_take(degu_priv_cursor *c, char byte)
+{
+    if (!degu_priv_is_at(c, byte))
+        return false;
+    c->at++;
+    return true;
+}
+
+DEGU_PRIV_STEP size_t degu_priv_take_span(degu_priv_cursor *c, unsigned bit)
+{
+    size_t n = degu_span(c->at, degu_priv_left(c), bit);
+    c->at += n;
+    return n;
+}
+
+DEGU_PRIV_INLINE bool degu_priv_is_blank(char c)
+{
+    return c <= ' ' && (c == ' ' || c == '\t');
+}
+
+/* ---- Numbers ---- */
+
+/* Digits up to a number of at most max, which need not be there; -1: it is
+   above. */
+DEGU_PRIV int32_t degu_priv_take_number(degu_priv_cursor *c, int32_t max)
+{
+    int32_t n = 0;
+    for (; c->at < c->end && degu_priv_in(*c->at, DEGU_DIGIT); c->at++) {
+        n = n * 10 + (*c->at - '0');
+        if (n > max)
+            return -1;
+    }
+    return n;
+}
+
+/* Ten times n, and a digit.  A small processor would call its compiler's
+   library for the product of 64 bits. */
+DEGU_PRIV_INLINE uint64_t degu_priv_add_digit(uint64_t n, char digit)
+{
+    const uint32_t d = DEGU_PRIV_CAST(uint32_t, digit - '0');
+#ifdef DEGU_SMALL
+    const uint32_t half = DEGU_PRIV_CAST(uint32_t, n & 0xffff) * 10 + d;
+    const uint32_t next = DEGU_PRIV_CAST(uint32_t, n >> 16 & 0xffff) * 10 +
+                          (half >> 16);
+    const uint32_t high = DEGU_PRIV_CAST(uint32_t, n >> 32) * 10 +
+                          (next >> 16);
+    return DEGU_PRIV_CAST(uint64_t, high) << 32 | next << 16 |
+           (half & 0xffff);
+#else
+    return n * 10 + d;
+#endif
+}
+
 DEGU_API degu_err degu_parse_length(degu_str text, uint64_t *length)
 {
     uint64_t n = 0;
@@ -1754,82 +2100,77 @@ DEGU_API degu_err degu_parse_length(degu_str text, uint64_t *length)
     for (i = 0; i < text.len; i++) {
         if (!degu_priv_in(text.ptr[i], DEGU_DIGIT))
             return DEGU_E_LENGTH;
-        n = (n << 3) + (n << 1) +
-            DEGU_PRIV_CAST(uint64_t, text.ptr[i] - '0');
+        n = degu_priv_add_digit(n, text.ptr[i]);
     }
     *length = n;
     return DEGU_OK;
 }
 
-/* Takes a decimal that ends before the byte stop (0: with the text) off the
-   front of *text, stop included. */
-DEGU_PRIV degu_err degu_priv_take_length(degu_str *text, char stop,
-                                         uint64_t *length)
+/* A decimal, and the byte behind it (0: the end). */
+DEGU_PRIV_APART bool degu_priv_take_length(degu_priv_cursor *c, char stop,
+                                           uint64_t *length)
 {
-    degu_str digits = *text;
-    digits.len = degu_span(text->ptr, text->len, DEGU_DIGIT);
-    if (degu_parse_length(digits, length))
-        return DEGU_E_RANGE;
-    if (stop && (digits.len == text->len || text->ptr[digits.len] != stop))
-        return DEGU_E_RANGE;
-    if (!stop && digits.len != text->len)
-        return DEGU_E_RANGE;
-    text->ptr += digits.len + (stop != 0);
-    text->len -= digits.len + (stop != 0);
-    return DEGU_OK;
+    const char *start = c->at;
+    degu_priv_take_span(c, DEGU_DIGIT);
+    return !degu_parse_length(degu_priv_since(c, start), length) &&
+           (stop ? degu_priv_take(c, stop) : c->at == c->end);
 }
 
-/* Is there room for the exclusive end of a range that ends with last? */
-DEGU_PRIV bool degu_priv_is_range(uint64_t start, uint64_t last)
+/* Unit, six bytes, and a range up to stop, from the text's start, which may be
+   NULL without any.  There must be room for its exclusive end. */
+DEGU_PRIV bool degu_priv_open_range(degu_priv_cursor *c, degu_str text,
+                                    const char *unit, char stop,
+                                    degu_range *range)
 {
-    return start <= last && last < DEGU_LENGTH_MAX;
+    uint64_t last = 0;
+    range->start = range->stop = 0;
+    if (text.len < 6 || !degu_priv_same(text.ptr, unit, 6))
+        return false;
+    *c = degu_priv_over(text);
+    c->at += 6;
+    if (!degu_priv_take_length(c, '-', &range->start) ||
+        !degu_priv_take_length(c, stop, &last) || range->start > last ||
+        last >= DEGU_LENGTH_MAX)
+        return false;
+    range->stop = last + 1;
+    return true;
 }
 
 DEGU_API degu_err degu_parse_range(degu_str text, degu_range *range)
 {
-    uint64_t last = 0;
-    range->start = range->stop = 0;
-    if (text.len < 6 || !degu_priv_same(text.ptr, "bytes=", 6))
-        return DEGU_E_RANGE;
-    text.ptr += 6;
-    text.len -= 6;
-    if (degu_priv_take_length(&text, '-', &range->start) ||
-        degu_priv_take_length(&text, 0, &last) ||
-        !degu_priv_is_range(range->start, last))
-        return DEGU_E_RANGE;
-    range->stop = last + 1;
-    return DEGU_OK;
+    degu_priv_cursor c;
+    return degu_priv_open_range(&c, text, "bytes=", 0, range) ? DEGU_OK
+                                                              : DEGU_E_RANGE;
 }
 
 DEGU_API degu_err degu_parse_content_range(degu_str text,
                                            degu_content_range *range)
 {
-    uint64_t last = 0;
-    range->start = range->stop = range->total = 0;
-    if (text.len < 6 || !degu_priv_same(text.ptr, "bytes ", 6))
+    degu_priv_cursor c;
+    degu_range part;
+    bool good = degu_priv_open_range(&c, text, "bytes ", '/', &part);
+    range->start = part.start;
+    range->stop = part.stop;
+    range->total = 0;
+    if (!good || !degu_priv_take_length(&c, 0, &range->total) ||
+        range->stop > range->total)
         return DEGU_E_RANGE;
-    text.ptr += 6;
-    text.len -= 6;
-    if (degu_priv_take_length(&text, '-', &range->start) ||
-        degu_priv_take_length(&text, '/', &last) ||
-        degu_priv_take_length(&text, 0, &range->total) ||
-        !degu_priv_is_range(range->start, last) || last >= range->total)
-        return DEGU_E_RANGE;
-    range->stop = last + 1;
     return DEGU_OK;
 }
 
-DEGU_PRIV unsigned degu_priv_hex(char c)
+/* ---- Targets ---- */
+
+/* The value of a hex digit: a letter has bit 6. */
+DEGU_PRIV_INLINE unsigned degu_priv_hex(char c)
 {
-    if (degu_priv_in(c, DEGU_DIGIT))
-        return DEGU_PRIV_CAST(unsigned, c - '0');
-    return DEGU_PRIV_CAST(unsigned, degu_priv_lower(c) - 'a' + 10);
+    const unsigned byte = c & 0xff;
+    return (byte & 15) + (byte >> 6) * 9;
 }
 
 /* The byte that %XX at ptr stands for; -1 if it is no %XX. */
-DEGU_PRIV int degu_priv_percent(const char *ptr, size_t len)
+DEGU_PRIV_APART int degu_priv_percent(const char *ptr, const char *end)
 {
-    if (len < 3 || !degu_priv_in(ptr[1], DEGU_HEX) ||
+    if (end - ptr < 3 || *ptr != '%' || !degu_priv_in(ptr[1], DEGU_HEX) ||
         !degu_priv_in(ptr[2], DEGU_HEX))
         return -1;
     return DEGU_PRIV_CAST(int,
@@ -1838,88 +2179,79 @@ DEGU_PRIV int degu_priv_percent(const char *ptr, size_t len)
 
 /* . and .., spelled with dots or with %2e: a server that decodes them later
    would leave its root (RFC 3986 6.2.2.2, 6.2.2.3). */
-DEGU_PRIV bool degu_priv_is_dots(const char *ptr, size_t len)
+DEGU_PRIV_APART bool degu_priv_is_dots(const char *ptr, const char *end)
 {
     int dots = 0;
-    while (len) {
-        size_t n = ptr[0] == '.' ? 1 : 3;
-        if (n == 3 && (ptr[0] != '%' || degu_priv_percent(ptr, len) != '.'))
-            return false;
-        ptr += n;
-        len -= n;
-        if (++dots > 2)
+    for (; ptr < end && dots < 3; dots++) {
+        if (*ptr == '.')
+            ptr++;
+        else if (degu_priv_percent(ptr, end) == '.')
+            ptr += 3;
+        else
             return false;
     }
-    return dots > 0;
+    return dots == 1 || dots == 2;
 }
 
-/* One part of a path: *i is moved from its first byte behind its last. */
-DEGU_PRIV_INLINE degu_err degu_priv_parse_part(const char *ptr, size_t len,
-                                               size_t *i)
+/* The bytes of a class in which % opens two hex digits.  In a path these may
+   not stand for what would be a part of its own, or end a C string. */
+DEGU_PRIV_STEP degu_err degu_priv_take_escaped(degu_priv_cursor *c,
+                                               unsigned bit)
 {
-    size_t start = *i, k = *i;
-    while (k < len && degu_priv_in(ptr[k], DEGU_PATH)) {
+    const char *p = c->at, *end = c->end;
+    degu_err err = DEGU_OK;
+    for (; p < end && degu_priv_in(*p, bit); p++) {
         int byte;
-        if (ptr[k] != '%') {
-            k++;
+        if (*p != '%')
             continue;
-        }
-        *i = k;
-        byte = degu_priv_percent(ptr + k, len - k);
+        byte = degu_priv_percent(p, end);
         if (byte < 0)
-            return DEGU_E_PERCENT;
-        if (byte == 0 || byte == '/' || byte == '\\')
-            return DEGU_E_PATH_ESCAPE;
-        k += 3;
+            err = DEGU_E_PERCENT;
+        else if (bit == DEGU_PATH &&
+                 (byte == 0 || byte == '/' || byte == '\\'))
+            err = DEGU_E_PATH_ESCAPE;
+        if (err)
+            break;
+        p += 2;
     }
-    *i = start;
-    if (k > start && (ptr[start] == '.' || ptr[start] == '%') &&
-        degu_priv_is_dots(ptr + start, k - start))
-        return DEGU_E_PATH_DOTS;
-    *i = k;
-    return DEGU_OK;
+    c->at = p;
+    return err;
 }
 
-DEGU_PRIV degu_err degu_priv_take_path(const char *ptr, size_t len, size_t *i)
+DEGU_PRIV_INLINE degu_err degu_priv_take_path(degu_priv_cursor *c)
 {
-    *i = 0;
-    if (len == 0 || ptr[0] != '/')
+    if (!degu_priv_is_at(c, '/'))
         return DEGU_E_TARGET_FORM;
-    while (*i < len && ptr[*i] == '/') {
-        size_t start = ++*i;
-        degu_err err = degu_priv_parse_part(ptr, len, i);
+    do {
+        const char *part = ++c->at;
+        degu_err err = degu_priv_take_escaped(c, DEGU_PATH);
         if (err)
             return err;
-        if (*i == start && *i < len && ptr[*i] == '/')
-            return DEGU_E_PATH_EMPTY;
-    }
+        if (c->at == part) {
+            if (degu_priv_is_at(c, '/'))
+                return DEGU_E_PATH_EMPTY;
+        } else if ((*part == '.' || *part == '%') &&
+                   degu_priv_is_dots(part, c->at)) {
+            c->at = part;
+            return DEGU_E_PATH_DOTS;
+        }
+    } while (degu_priv_is_at(c, '/'));
     return DEGU_OK;
 }
 
-DEGU_PRIV degu_err degu_priv_take_query(const char *ptr, size_t len,
-                                         size_t *i)
+/* A target in origin-form, up to the first byte that cannot be part of one. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_target(degu_priv_cursor *c,
+                                                degu_str *path,
+                                                degu_str *query)
 {
-    while (*i < len && degu_priv_in(ptr[*i], DEGU_QUERY)) {
-        if (ptr[*i] == '%' && degu_priv_percent(ptr + *i, len - *i) < 0)
-            return DEGU_E_PERCENT;
-        ++*i;
-    }
-    return DEGU_OK;
-}
-
-/* The target at ptr, up to the first byte that cannot be part of one; *i is
-   its offset, or that of the fault. */
-DEGU_PRIV degu_err degu_priv_take_target(const char *ptr, size_t len,
-                                         degu_str *path, degu_str *query,
-                                         size_t *i)
-{
-    degu_err err = degu_priv_take_path(ptr, len, i);
-    *path = degu_bytes(ptr, *i);
+    const char *start = c->at;
+    degu_err err = degu_priv_take_path(c);
+    *path = degu_priv_since(c, start);
     *query = degu_bytes(NULL, 0);
-    if (!err && *i < len && ptr[*i] == '?') {
-        size_t start = ++*i;
-        err = degu_priv_take_query(ptr, len, i);
-        *query = degu_bytes(ptr + start, *i - start);
+    if (!err && degu_priv_take(c, '?')) {
+        start = c->at;
+        err = degu_priv_take_escaped(c, DEGU_QUERY);
+        *query = degu_priv_since(c, start);
     }
     return err;
 }
@@ -1927,12 +2259,15 @@ DEGU_PRIV degu_err degu_priv_take_target(const char *ptr, size_t len,
 DEGU_API degu_err degu_parse_target(degu_str target, degu_str *path,
                                     degu_str *query, size_t *error_at)
 {
-    size_t i;
-    degu_err err =
-        degu_priv_take_target(target.ptr, target.len, path, query, &i);
-    if (!err && i < target.len)
+    degu_priv_cursor c;
+    degu_err err;
+    if (target.len == 0)
+        target.ptr = "";
+    c = degu_priv_over(target);
+    err = degu_priv_take_target(&c, path, query);
+    if (!err && c.at < c.end)
         err = DEGU_E_TARGET;
-    *error_at = err ? i : 0;
+    *error_at = err ? degu_priv_since(&c, target.ptr).len : 0;
     return err;
 }
 
@@ -1961,128 +2296,103 @@ DEGU_API bool degu_next_part(degu_str *path, degu_str *part)
 
 /* ---- Host (RFC 3986 3.2.2, RFC 9110 7.2) ---- */
 
-/* One group of hex digits; *i is moved behind it. */
-DEGU_PRIV bool degu_priv_hex_group(degu_str s, size_t *i)
+/* Four decimals from 0 to 255 without leading zeros, up to the end. */
+DEGU_PRIV bool degu_priv_is_ipv4(degu_priv_cursor *c)
 {
-    size_t n = degu_span(s.ptr + *i, DEGU_PRIV_MIN(s.len - *i, 5), DEGU_HEX);
-    *i += n;
-    return n >= 1 && n <= 4;
-}
-
-/* A decimal from 0 to 255 without leading zeros. */
-DEGU_PRIV bool degu_priv_dec_octet(degu_str s, size_t *i)
-{
-    size_t n = degu_span(s.ptr + *i, DEGU_PRIV_MIN(s.len - *i, 4), DEGU_DIGIT);
-    uint64_t value;
-    bool good = !degu_parse_length(degu_bytes(s.ptr + *i, n), &value);
-    *i += n;
-    return good && value < 256;
-}
-
-DEGU_PRIV bool degu_priv_is_ipv4(degu_str s)
-{
-    size_t i = 0;
     int k;
     for (k = 0; k < 4; k++) {
-        if (k && (i == s.len || s.ptr[i++] != '.'))
+        const char *start;
+        if (k && !degu_priv_take(c, '.'))
             return false;
-        if (!degu_priv_dec_octet(s, &i))
+        start = c->at;
+        if (degu_priv_take_number(c, 255) < 0 || c->at == start ||
+            (*start == '0' && c->at - start > 1))
             return false;
     }
-    return i == s.len;
+    return c->at == c->end;
 }
 
 /* Eight groups, or fewer with one ::, the last two perhaps as IPv4. */
-DEGU_PRIV bool degu_priv_is_ipv6(degu_str s)
+DEGU_PRIV bool degu_priv_is_ipv6(degu_priv_cursor *c)
 {
-    size_t i = 0;
     int groups = 0;
-    bool gap = false, want = false; /* a group must follow */
-    while (i < s.len) {
-        size_t start = i;
-        if (s.len - i >= 2 && s.ptr[i] == ':' && s.ptr[i + 1] == ':') {
-            if (gap)
+    bool gap = false;
+    if (degu_priv_take(c, ':') && !degu_priv_is_at(c, ':'))
+        return false;
+    while (c->at < c->end) {
+        const char *group = c->at;
+        size_t n = degu_priv_take_span(c, DEGU_HEX);
+        if (n == 0) {
+            if (gap || !degu_priv_take(c, ':'))
                 return false;
             gap = true;
-            i += 2;
-            continue;
-        }
-        if (groups == 8 || !degu_priv_hex_group(s, &i))
-            return false;
-        want = false;
-        groups++;
-        if (i < s.len && s.ptr[i] == '.')
-            return groups + 1 + gap <= 8 && (gap || groups == 7) &&
-                   degu_priv_is_ipv4(degu_bytes(s.ptr + start, s.len - start));
-        if (i < s.len && s.ptr[i] != ':')
-            return false;
-        if (i < s.len && !(s.len - i >= 2 && s.ptr[i + 1] == ':')) {
-            want = true;
-            i++;
+        } else if (degu_priv_is_at(c, '.')) {
+            c->at = group;
+            groups += 2;
+            if (!degu_priv_is_ipv4(c))
+                return false;
+        } else {
+            if (n > 4 || ++groups > 8)
+                return false;
+            if (c->at < c->end && (!degu_priv_take(c, ':') || c->at == c->end))
+                return false;
         }
     }
-    return !want && (gap ? groups < 8 : groups == 8);
-}
-
-/* Where the host ends and the port or nothing begins; len + 1: no host. */
-DEGU_PRIV size_t degu_priv_host_end(degu_str s)
-{
-    size_t i = 0, end;
-    if (s.ptr[0] == '[') {
-        while (i < s.len && s.ptr[i] != ']')
-            i++;
-        if (i == s.len || !degu_priv_is_ipv6(degu_bytes(s.ptr + 1, i - 1)))
-            return s.len + 1;
-        return i + 1;
-    }
-    end = degu_span(s.ptr, s.len, DEGU_REGNAME);
-    for (; i < end; i++)
-        if (s.ptr[i] == '%' && degu_priv_percent(s.ptr + i, s.len - i) < 0)
-            return s.len + 1;
-    return end ? end : s.len + 1;
+    return gap ? groups < 8 : groups == 8;
 }
 
 /* Empty, or uri-host [ ":" port ]. */
-DEGU_PRIV bool degu_priv_is_host(degu_str s)
+DEGU_PRIV bool degu_priv_is_host(degu_str text)
 {
-    uint32_t port = 0;
-    size_t i;
-    if (s.len == 0)
+    degu_priv_cursor c;
+    if (text.len == 0)
         return true;
-    i = degu_priv_host_end(s);
-    if (i >= s.len)
-        return i == s.len;
-    if (s.ptr[i++] != ':')
+    c = degu_priv_over(text);
+    if (degu_priv_take(&c, '[')) {
+        degu_priv_cursor literal = c;
+        while (c.at < c.end && *c.at != ']')
+            c.at++;
+        literal.end = c.at;
+        if (!degu_priv_take(&c, ']') || !degu_priv_is_ipv6(&literal))
+            return false;
+    } else if (degu_priv_take_escaped(&c, DEGU_REGNAME) || c.at == text.ptr) {
         return false;
-    for (; i < s.len; i++) {
-        if (!degu_priv_in(s.ptr[i], DEGU_DIGIT))
-            return false;
-        port = (port << 3) + (port << 1) +
-               DEGU_PRIV_CAST(uint32_t, s.ptr[i] - '0');
-        if (port > 65535)
-            return false;
     }
-    return true;
+    if (degu_priv_take(&c, ':') && degu_priv_take_number(&c, 65535) < 0)
+        return false;
+    return c.at == c.end;
 }
 
 /* ---- Field lines ---- */
 
-/* What the lines of one head say, beyond the fields as such.  The members
-   from range on mean something only when their field was seen. */
+/* What the lines of one head say, beyond the fields as such. */
 typedef struct degu_priv_head {
-    const char *base;
-    degu_fields *fields; /* may be NULL */
+    char *base;
+    degu_fields *fields; /* NULL: nobody wants them */
     size_t lines;
-    uint32_t seen; /* bits of the names that the library knows */
+    uint32_t seen;   /* bits of the names that the library knows */
+    uint32_t barred; /* the same, of those that may not stand here */
     bool close;
+    bool hops;       /* connection names fields */
     uint64_t length; /* 0 without one */
     degu_str host;   /* not there without one */
-    size_t framing_at; /* offset of the last field that tells the framing */
-    degu_str range;
-    degu_str content_range;
-    size_t range_at;
-    size_t content_range_at;
 } degu_priv_head;
+
+DEGU_PRIV_APART void degu_priv_head_init(degu_priv_head *h, char *base,
+                                         degu_fields *fields)
+{
+    h->base = base;
+    h->fields = fields;
+    h->lines = 0;
+    h->seen = h->barred = 0;
+    h->close = h->hops = false;
+    h->length = 0;
+    h->host = degu_bytes(NULL, 0);
+    if (fields) {
+        fields->base = base;
+        fields->count = 0;
+    }
+}
 
 DEGU_PRIV_INLINE bool degu_priv_saw(const degu_priv_head *h, unsigned id)
 {
@@ -2104,314 +2414,266 @@ DEGU_PRIV_INLINE bool degu_priv_saw_framing(const degu_priv_head *h)
     return degu_priv_saw_length(h) || degu_priv_saw_coding(h);
 }
 
-/* Takes the next word from the front of a list with commas; false at its
-   end. */
-DEGU_PRIV bool degu_priv_next_word(degu_str *list, degu_str *word)
+/* Does a, whose letters may be of any case, equal b, which is in lower case
+   and as long? */
+DEGU_PRIV bool degu_priv_is_folded(degu_str a, const char *b)
 {
-    size_t n = 0, end;
-    if (list->len == 0)
-        return false;
-    while (n < list->len && list->ptr[n] != ',')
-        n++;
-    *word = degu_bytes(list->ptr, n);
-    end = n < list->len ? n + 1 : n;
-    list->ptr += end;
-    list->len -= end;
-    while (word->len && (word->ptr[0] == ' ' || word->ptr[0] == '\t')) {
-        word->ptr++;
-        word->len--;
-    }
-    while (word->len && (word->ptr[word->len - 1] == ' ' ||
-                         word->ptr[word->len - 1] == '\t'))
-        word->len--;
-    return true;
+    size_t i = 0;
+    while (i < a.len && degu_priv_lower(a.ptr[i]) == b[i])
+        i++;
+    return i == a.len;
 }
 
-/* Connection = #connection-option: is close among them? (RFC 9110 7.6.1) */
-DEGU_PRIV bool degu_priv_says_close(degu_str list)
-{
-    degu_str word;
-    while (degu_priv_next_word(&list, &word))
-        if (degu_priv_is_word(word, "close"))
-            return true;
-    return false;
-}
+#define DEGU_PRIV_IS_WORD(text, literal)                                      \
+    ((text).len == sizeof(literal) - 1 && degu_priv_is_folded(text, literal))
 
-DEGU_PRIV degu_err degu_priv_note_length(degu_priv_head *h, degu_str value,
-                                         size_t at)
-{
-    h->framing_at = at;
-    if (degu_parse_length(value, &h->length))
-        return DEGU_E_LENGTH;
-    return degu_priv_saw_coding(h) ? DEGU_E_LENGTH_AND_CODING
-                                   : DEGU_OK;
-}
-
-DEGU_PRIV degu_err degu_priv_note_coding(degu_priv_head *h, degu_str value,
-                                         size_t at)
-{
-    h->framing_at = at;
-    if (value.len == 0)
-        return DEGU_E_CODING_SYNTAX;
-    if (!degu_priv_is_word(value, "chunked"))
-        return DEGU_E_CODING;
-    return degu_priv_saw_length(h) ? DEGU_E_LENGTH_AND_CODING
-                                   : DEGU_OK;
-}
-
-/* The meaning of a field that the library knows. */
+/* The meaning of a field that the library knows, and that was seen. */
 DEGU_PRIV degu_err degu_priv_note_field(degu_priv_head *h, unsigned id,
-                                        degu_str value, size_t at)
+                                        degu_str value)
 {
     switch (id) {
-    case DEGU_PRIV_CONTENT_LENGTH:
-        return degu_priv_note_length(h, value, at);
-    case DEGU_PRIV_TRANSFER_ENCODING:
-        return degu_priv_note_coding(h, value, at);
-    case DEGU_PRIV_CONNECTION:
-        h->close = h->close || degu_priv_says_close(value);
-        return DEGU_OK;
-    case DEGU_PRIV_EXPECT:
-        return degu_priv_is_word(value, "100-continue") ? DEGU_OK
-                                                        : DEGU_E_EXPECT;
     case DEGU_PRIV_HOST:
         h->host = value;
         return degu_priv_is_host(value) ? DEGU_OK : DEGU_E_HOST;
-    case DEGU_PRIV_RANGE:
-        h->range = value;
-        h->range_at = at;
+    case DEGU_PRIV_CONNECTION: /* keep-alive is hidden anyhow */
+        if (!DEGU_PRIV_IS_WORD(value, "keep-alive"))
+            h->hops = true;
         return DEGU_OK;
-    case DEGU_PRIV_CONTENT_RANGE:
-        h->content_range = value;
-        h->content_range_at = at;
-        return DEGU_OK;
+    case DEGU_PRIV_EXPECT:
+        return DEGU_PRIV_IS_WORD(value, "100-continue") ? DEGU_OK
+                                                        : DEGU_E_EXPECT;
+    case DEGU_PRIV_CONTENT_LENGTH:
+        if (degu_parse_length(value, &h->length))
+            return DEGU_E_LENGTH;
+        break;
+    case DEGU_PRIV_TRANSFER_ENCODING:
+        if (!DEGU_PRIV_IS_WORD(value, "chunked"))
+            return value.len ? DEGU_E_CODING : DEGU_E_CODING_SYNTAX;
+        break;
     default:
         return DEGU_OK;
     }
+    return degu_priv_saw_length(h) && degu_priv_saw_coding(h)
+               ? DEGU_E_LENGTH_AND_CODING
+               : DEGU_OK;
 }
 
-DEGU_PRIV_INLINE void degu_priv_add_field(degu_priv_head *h, size_t name,
-                                          size_t name_len, degu_str value,
-                                          unsigned id)
+DEGU_PRIV_INLINE bool degu_priv_is_crlf(const degu_priv_cursor *c)
+{
+    return degu_priv_left(c) >= 2 && degu_priv_same(c->at, "\r\n", 2);
+}
+
+/* The CR LF; other is for a byte of neither. */
+DEGU_PRIV_STEP degu_err degu_priv_take_crlf(degu_priv_cursor *c,
+                                            degu_err other)
+{
+    if (degu_priv_is_crlf(c)) {
+        c->at += 2;
+        return DEGU_OK;
+    }
+    if (c->at < c->end && *c->at != '\r' && *c->at != '\n')
+        return other;
+    return DEGU_E_LINE_END;
+}
+
+/* Folds the name where the cursor is, at a byte; takes its colon, too. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_name(degu_priv_head *h,
+                                              degu_priv_cursor *c)
+{
+    char *name = h->base + (c->at - h->base);
+    size_t n = degu_priv_fold(name, degu_priv_left(c));
+    c->at += n;
+    if (n > DEGU_NAME_MAX) {
+        c->at = name + DEGU_NAME_MAX;
+        return DEGU_E_NAME_SIZE;
+    }
+    if (n && degu_priv_take(c, ':'))
+        return DEGU_OK;
+    if (c->at < c->end && degu_priv_is_blank(*c->at))
+        return n ? DEGU_E_COLON : DEGU_E_FOLDED;
+    return n && (c->at == c->end || *c->at == '\r') ? DEGU_E_COLON
+                                                    : DEGU_E_NAME;
+}
+
+/* The value without the blanks around it, and its CR LF. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_value(const degu_priv_head *h,
+                                               degu_priv_cursor *c,
+                                               degu_str *value)
+{
+    const char *start, *end;
+    while (c->at < c->end && degu_priv_is_blank(*c->at))
+        c->at++;
+    start = c->at;
+    c->at = end =
+        start + degu_priv_span_value(h->base, start, degu_priv_left(c));
+    while (end > start && degu_priv_is_blank(end[-1]))
+        end--;
+    *value = degu_bytes(start, DEGU_PRIV_CAST(size_t, end - start));
+    return degu_priv_take_crlf(c, DEGU_E_VALUE);
+}
+
+DEGU_PRIV_INLINE void degu_priv_add_field(degu_priv_head *h, degu_str name,
+                                          degu_str value, unsigned id)
 {
     degu_field *f;
     if (!h->fields || (DEGU_PRIV_BIT(id) & DEGU_PRIV_HIDDEN &&
-                       id != DEGU_PRIV_CONNECTION))
+                       !(id == DEGU_PRIV_CONNECTION && h->hops)))
         return; /* what connection names is hidden at the end of the head */
     DEGU_ASSERT(h->fields->count < DEGU_HEADER_MAX);
     f = &h->fields->at[h->fields->count++];
-    f->name = DEGU_PRIV_U16(name);
-    f->name_len = DEGU_PRIV_U8(name_len);
+    f->name = DEGU_PRIV_U16(name.ptr - h->base);
+    f->name_len = DEGU_PRIV_U8(name.len);
     f->value = DEGU_PRIV_U16(value.ptr - h->base);
     f->value_len = DEGU_PRIV_U16(value.len);
     f->id = DEGU_PRIV_U8(id);
 }
 
-/* Folds and measures the name at line[*i], where there is a byte; moves *i
-   behind its colon. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_name(char *line, size_t len,
-                                              size_t *i, size_t *name_len)
+/* A field of a known name: may it stand here, and what does it say? */
+DEGU_PRIV_STEP degu_err degu_priv_take_known(degu_priv_head *h,
+                                             degu_priv_cursor *c, unsigned id,
+                                             degu_str name, degu_str value)
 {
-    size_t start = *i, k = start;
-    for (; k < len && degu_priv_in(line[k], DEGU_TOKEN); k++)
-        if (line[k] >= 'A' && line[k] <= 'Z')
-            line[k] = DEGU_PRIV_CAST(char, line[k] + 32);
-    *i = k;
-    *name_len = k - start;
-    if (k == start && (line[k] == ' ' || line[k] == '\t'))
-        return DEGU_E_FOLDED;
-    if (k == start)
-        return DEGU_E_NAME;
-    if (k - start > DEGU_NAME_MAX) {
-        *i = start + DEGU_NAME_MAX;
-        return DEGU_E_NAME_SIZE;
-    }
-    if (k == len || line[k] == '\r' || line[k] == ' ' || line[k] == '\t')
-        return DEGU_E_COLON;
-    if (line[k] != ':')
-        return DEGU_E_NAME;
-    *i = k + 1;
-    return DEGU_OK;
+    const uint32_t bit = DEGU_PRIV_BIT(id);
+    const char *next = c->at;
+    degu_err err;
+    c->at = name.ptr;
+    if (bit & h->barred)
+        return DEGU_E_TRAILER;
+    if (bit & h->seen & ~DEGU_PRIV_LISTS)
+        return DEGU_E_REPEATED;
+    h->seen |= bit;
+    err = degu_priv_note_field(h, id, value);
+    if (err != DEGU_E_LENGTH_AND_CODING)
+        c->at = err ? value.ptr : next;
+    return err;
 }
 
-/* The value from line[*i] without the blanks around it; moves *i behind its
-   CR LF. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_value(const char *line, size_t len,
-                                               size_t *i, degu_str *value)
+DEGU_PRIV_INLINE degu_err degu_priv_take_field(degu_priv_head *h,
+                                               degu_priv_cursor *c)
 {
-    size_t start = *i, end;
-    while (start < len && (line[start] == ' ' || line[start] == '\t'))
-        start++;
-    end = start + degu_priv_span_value(line + start, len - start);
-    *i = end;
-    if (len - end < 2 || line[end] != '\r' || line[end + 1] != '\n') {
-        if (end < len && line[end] != '\r' && line[end] != '\n')
-            return DEGU_E_VALUE;
-        return DEGU_E_LINE_END;
-    }
-    *i = end + 2;
-    while (end > start && (line[end - 1] == ' ' || line[end - 1] == '\t'))
-        end--;
-    *value = degu_bytes(line + start, end - start);
-    return DEGU_OK;
-}
-
-/* One field line of head, which begins at *i; moves *i to the next, or to
-   the fault. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_field(degu_priv_head *h, char *head,
-                                               size_t len, size_t *i)
-{
-    size_t start = *i, name_len;
+    degu_str name = degu_bytes(c->at, 0), value = {NULL, 0};
     unsigned id;
-    degu_str value = {NULL, 0};
     degu_err err;
     if (h->lines == DEGU_HEADER_MAX)
         return DEGU_E_HEADER_COUNT;
     h->lines++;
-    err = degu_priv_take_name(head, len, i, &name_len);
+    err = degu_priv_take_name(h, c);
+    name = degu_priv_since(c, name.ptr);
     if (!err)
-        err = degu_priv_take_value(head, len, i, &value);
+        err = degu_priv_take_value(h, c, &value);
     if (err)
         return err;
-    id = degu_priv_name_id(head + start, name_len);
-    if (id) {
-        size_t next = *i;
-        uint32_t bit = DEGU_PRIV_BIT(id);
-        *i = start;
-        if (h->seen & bit & ~DEGU_PRIV_LISTS)
-            return DEGU_E_REPEATED;
-        h->seen |= bit;
-        err = degu_priv_note_field(h, id, value, start);
-        if (err) {
-            if (err != DEGU_E_LENGTH_AND_CODING)
-                *i = DEGU_PRIV_CAST(size_t, value.ptr - h->base);
-            return err;
-        }
-        *i = next;
-    }
-    degu_priv_add_field(h, start, name_len, value, id);
-    return DEGU_OK;
+    name.len--; /* the colon */
+    id = degu_priv_name_id(name.ptr, name.len);
+    if (id)
+        err = degu_priv_take_known(h, c, id, name, value);
+    if (!err)
+        degu_priv_add_field(h, name, value, id);
+    return err;
 }
 
-DEGU_PRIV void degu_priv_head_init(degu_priv_head *h, const char *base,
-                                   degu_fields *fields)
-{
-    h->base = base;
-    h->lines = 0;
-    h->seen = 0;
-    h->close = false;
-    h->length = 0;
-    h->host = degu_bytes(NULL, 0);
-    h->framing_at = 0;
-    h->fields = fields;
-    if (fields) {
-        fields->base = base;
-        fields->count = 0;
-    }
-}
-
-/* A field that turned out to say "no body" is not shown. */
-DEGU_PRIV void degu_priv_hide(degu_fields *fields, unsigned id)
+/* Fields whose bits are among these are not shown. */
+DEGU_PRIV void degu_priv_hide(degu_fields *fields, uint32_t bits)
 {
     size_t i, kept = 0;
     for (i = 0; i < fields->count; i++)
-        if (fields->at[i].id != id)
+        if (!(DEGU_PRIV_BIT(fields->at[i].id) & bits))
             fields->at[kept++] = fields->at[i];
     fields->count = kept;
 }
 
-/* Hides the fields of this name, in lower case but for the word's letters;
-   those that the library knows are for whoever reads the message. */
+/* Hides the fields of this name; those that the library knows are for whoever
+   reads the message. */
 DEGU_PRIV void degu_priv_hide_word(degu_fields *fields, degu_str word)
 {
-    size_t i, k;
+    size_t i;
     for (i = 0; i < fields->count; i++) {
         degu_field *f = &fields->at[i];
-        if (f->name_len != word.len || f->id)
-            continue;
-        for (k = 0; k < word.len; k++)
-            if (degu_priv_lower(word.ptr[k]) != fields->base[f->name + k])
-                break;
-        if (k == word.len)
+        if (!f->id && f->name_len == word.len &&
+            degu_priv_is_folded(word, fields->base + f->name))
             f->id = DEGU_PRIV_KEEP_ALIVE; /* to be hidden as these are */
     }
 }
 
-/* Hides connection, and the fields that it names: like itself they are for
-   one connection only (RFC 9110 7.6.1). */
-DEGU_PRIV void degu_priv_hide_hops(degu_fields *fields)
+/* The next word of a list with commas; false at its end. */
+DEGU_PRIV bool degu_priv_take_word(degu_priv_cursor *c, degu_str *word)
 {
+    const char *start, *end;
+    while (c->at < c->end && (*c->at == ',' || degu_priv_is_blank(*c->at)))
+        c->at++;
+    start = end = c->at;
+    for (; c->at < c->end && *c->at != ','; c->at++)
+        if (!degu_priv_is_blank(*c->at))
+            end = c->at + 1;
+    *word = degu_bytes(start, DEGU_PRIV_CAST(size_t, end - start));
+    return end > start;
+}
+
+/* Connection = #connection-option (RFC 9110 7.6.1): close, or the name of a
+   field which like connection itself is for one connection only. */
+DEGU_PRIV_APART void degu_priv_heed_connection(degu_priv_head *h)
+{
+    degu_fields *fields = h->fields;
     size_t i;
     for (i = 0; i < fields->count; i++) {
         const degu_field *f = &fields->at[i];
-        degu_str list = degu_bytes(fields->base + f->value, f->value_len);
+        degu_priv_cursor c = degu_priv_over(
+            degu_bytes(fields->base + f->value, f->value_len));
         degu_str word;
         if (f->id != DEGU_PRIV_CONNECTION)
             continue;
-        while (degu_priv_next_word(&list, &word))
-            if (word.len)
-                degu_priv_hide_word(fields, word);
+        while (degu_priv_take_word(&c, &word)) {
+            if (DEGU_PRIV_IS_WORD(word, "close"))
+                h->close = true;
+            degu_priv_hide_word(fields, word);
+        }
     }
-    degu_priv_hide(fields, DEGU_PRIV_KEEP_ALIVE);
-    degu_priv_hide(fields, DEGU_PRIV_CONNECTION);
+    degu_priv_hide(fields, DEGU_PRIV_HIDDEN);
 }
 
-/* The field lines of a head from *i up to the empty line. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_fields(degu_priv_head *h, char *head,
-                                                size_t len, size_t *i)
+/* The field lines of a head, and the empty line. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_fields(degu_priv_head *h,
+                                                degu_priv_cursor *cursor)
 {
-    while (len - *i < 2 || head[*i] != '\r' || head[*i + 1] != '\n') {
-        degu_err err;
-        if (*i == len)
-            return DEGU_E_TRUNCATED;
-        err = degu_priv_take_field(h, head, len, i);
-        if (err)
-            return err;
+    degu_priv_cursor c = *cursor;
+    degu_err err = DEGU_OK;
+    while (!err && !degu_priv_is_crlf(&c))
+        err = c.at < c.end ? degu_priv_take_field(h, &c) : DEGU_E_TRUNCATED;
+    if (!err) {
+        c.at += 2;
+        err = c.at < c.end ? DEGU_E_ARGUMENT : DEGU_OK;
     }
-    if (len - *i > 2) {
-        *i += 2;
-        return DEGU_E_ARGUMENT;
-    }
-    if (degu_priv_saw(h, DEGU_PRIV_CONNECTION))
-        degu_priv_hide_hops(h->fields);
+    *cursor = c;
+    if (err)
+        return err;
+    if (h->hops)
+        degu_priv_heed_connection(h);
     return DEGU_OK;
 }
 
 /* These decide how a message is framed or whom it is for; coming last they
    would be heeded by some and not by others (RFC 9110 6.5.1). */
-DEGU_PRIV bool degu_priv_is_barred(unsigned id)
-{
-    const uint32_t barred =
-        ~(DEGU_PRIV_BIT(0) | DEGU_PRIV_BIT(DEGU_PRIV_SET_COOKIE));
-    return (DEGU_PRIV_BIT(id) & barred) != 0;
-}
+#define DEGU_PRIV_BARRED                                                      \
+    (~(DEGU_PRIV_BIT(0) | DEGU_PRIV_BIT(DEGU_PRIV_SET_COOKIE)))
 
 DEGU_API degu_err degu_parse_fields(char *lines, size_t len, bool trailer,
                                     degu_fields *fields, size_t *error_at)
 {
     const size_t max = trailer ? DEGU_TRAILER_MAX - 2 : DEGU_PREAMBLE_MAX;
+    degu_priv_cursor c = degu_priv_over(degu_bytes(len ? lines : "", len));
     degu_priv_head h;
-    size_t i = 0;
     degu_err err = DEGU_OK;
     degu_priv_head_init(&h, lines, fields);
     if (len > max) { /* the offsets of fields have 16 bits */
         *error_at = max;
         return trailer ? DEGU_E_TRAILER_SIZE : DEGU_E_PREAMBLE_SIZE;
     }
-    while (i < len && !err) {
-        size_t start = i;
-        err = degu_priv_take_field(&h, lines, len, &i);
-        if (trailer && i > start) {
-            size_t n = degu_span(lines + start, i - start, DEGU_TOKEN);
-            if (degu_priv_is_barred(degu_priv_name_id(lines + start, n))) {
-                err = DEGU_E_TRAILER;
-                i = start;
-            }
-        }
-    }
-    if (fields && degu_priv_saw(&h, DEGU_PRIV_CONNECTION))
-        degu_priv_hide_hops(fields);
-    *error_at = err ? i : 0;
+    h.barred = trailer ? DEGU_PRIV_BARRED : 0;
+    while (c.at < c.end && !err)
+        err = degu_priv_take_field(&h, &c);
+    if (fields && h.hops)
+        degu_priv_heed_connection(&h);
+    *error_at = err ? degu_priv_since(&c, lines).len : 0;
     return err;
 }
 
@@ -2428,154 +2690,183 @@ DEGU_API degu_header degu_field_at(const degu_fields *fields, size_t i)
 
 DEGU_API degu_str degu_find(const degu_fields *fields, const char *name)
 {
+    const degu_str wanted = degu_string(name);
     size_t i;
     for (i = 0; i < fields->count; i++) {
-        degu_header h = degu_field_at(fields, i);
-        if (degu_is(h.name, name))
-            return h.value;
+        const degu_field *f = &fields->at[i];
+        if (f->name_len == wanted.len &&
+            degu_priv_same(fields->base + f->name, name, wanted.len))
+            return degu_bytes(fields->base + f->value, f->value_len);
     }
     return degu_bytes(NULL, 0);
 }
 
-/* ---- Request line and status line ---- */
-
-/* HTTP/1.1 or another version at ptr, 8 bytes; *minor is its last digit. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_version(const char *ptr, size_t len,
-                                                 char *minor)
+DEGU_API bool degu_find_range(const degu_fields *fields, degu_range *range)
 {
-    if (len < 8 || !degu_priv_same(ptr, "HTTP/", 5) ||
-        !degu_priv_in(ptr[5], DEGU_DIGIT) || ptr[6] != '.' ||
-        !degu_priv_in(ptr[7], DEGU_DIGIT))
-        return DEGU_E_START_LINE;
-    *minor = ptr[7];
-    return ptr[5] == '1' ? DEGU_OK : DEGU_E_VERSION;
+    return !degu_parse_range(degu_find(fields, "range"), range);
 }
 
-/* The CR LF at head[*i]; moves *i behind it. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_crlf(const char *head, size_t len,
-                                              size_t *i)
+DEGU_API bool degu_find_content_range(const degu_fields *fields,
+                                      degu_content_range *range)
 {
-    if (*i == len || (head[*i] != '\r' && head[*i] != '\n'))
+    return !degu_parse_content_range(degu_find(fields, "content-range"),
+                                     range);
+}
+
+/* ---- Request line and status line ---- */
+
+/* HTTP/1.1, or with least as its last digit, which c->at[-1] then is. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_version(degu_priv_cursor *c,
+                                                 char least)
+{
+    const char *p = c->at;
+    if (degu_priv_left(c) < 8 || !degu_priv_same(p, "HTTP/", 5) ||
+        !degu_priv_in(p[5], DEGU_DIGIT) || p[6] != '.' ||
+        !degu_priv_in(p[7], DEGU_DIGIT))
         return DEGU_E_START_LINE;
-    if (head[*i] != '\r' || len - *i < 2 || head[*i + 1] != '\n')
-        return DEGU_E_LINE_END;
-    *i += 2;
+    if (p[5] != '1' || (p[7] != '1' && p[7] != least))
+        return DEGU_E_VERSION;
+    c->at += 8;
     return DEGU_OK;
 }
 
-/* The method up to its space at *i = 0; moves *i behind it. */
-DEGU_PRIV_INLINE degu_err degu_priv_take_method(const char *head, size_t len,
-                                                degu_method *method,
-                                                size_t *i)
+/* The space behind a part; other is for what may not stand in that. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_space(degu_priv_cursor *c,
+                                               degu_err other)
 {
-    size_t n = degu_span(head, len, DEGU_TOKEN);
-    degu_err err;
-    if (n == len || head[n] != ' ') {
-        *i = n;
-        *method = DEGU_GET;
-        return n == len || head[n] == '\r' ? DEGU_E_START_LINE
-                                           : DEGU_E_METHOD_SYNTAX;
-    }
-    err = degu_parse_method(degu_bytes(head, n), method);
-    if (!err)
-        *i = n + 1;
-    return err;
+    if (degu_priv_take(c, ' '))
+        return DEGU_OK;
+    return c->at == c->end || *c->at == '\r' ? DEGU_E_START_LINE : other;
 }
 
-DEGU_PRIV degu_err degu_priv_take_request_line(const char *head, size_t len,
-                                               degu_request *r, size_t *i)
+DEGU_PRIV_INLINE degu_err degu_priv_end_start_line(degu_priv_cursor *c,
+                                                   degu_err other)
 {
-    size_t start, n;
-    char minor;
-    degu_err err = degu_priv_take_method(head, len, &r->method, i);
+    return c->at == c->end ? other : degu_priv_take_crlf(c, other);
+}
+
+DEGU_PRIV_INLINE degu_err degu_priv_take_request_line(degu_priv_cursor *c,
+                                                      degu_request *r)
+{
+    const char *start = c->at;
+    degu_str method;
+    degu_err err;
+    degu_priv_take_span(c, DEGU_TOKEN);
+    method = degu_priv_since(c, start);
+    err = degu_priv_take_space(c, DEGU_E_METHOD_SYNTAX);
     if (err)
         return err;
-    start = *i;
-    if (start < len && head[start] == ' ')
+    err = degu_parse_method(method, &r->method);
+    if (err) {
+        c->at = start;
+        return err;
+    }
+    start = c->at;
+    if (degu_priv_is_at(c, ' '))
         return DEGU_E_START_LINE;
-    err = degu_priv_take_target(head + start, len - start, &r->path, &r->query,
-                                &n);
-    *i = start + n;
-    if (err)
-        return err;
-    r->target = degu_bytes(head + start, n);
-    if (*i == len || head[*i] != ' ')
-        return *i == len || head[*i] == '\r' ? DEGU_E_START_LINE
-                                             : DEGU_E_TARGET;
-    ++*i;
-    err = degu_priv_take_version(head + *i, len - *i, &minor);
-    if (err || minor != '1')
-        return err ? err : DEGU_E_VERSION;
-    *i += 8;
-    return degu_priv_take_crlf(head, len, i);
+    err = degu_priv_take_target(c, &r->path, &r->query);
+    r->target = degu_priv_since(c, start);
+    if (!err)
+        err = degu_priv_take_space(c, DEGU_E_TARGET);
+    if (!err)
+        err = degu_priv_take_version(c, '1');
+    return err ? err : degu_priv_end_start_line(c, DEGU_E_START_LINE);
 }
 
 /* "HTTP/1.1 200 OK" */
-DEGU_PRIV degu_err degu_priv_take_status_line(const char *head, size_t len,
-                                              degu_response *r, size_t *i)
+DEGU_PRIV_INLINE degu_err degu_priv_take_status_line(degu_priv_cursor *c,
+                                                     degu_response *r)
 {
-    size_t n;
-    char minor;
-    degu_err err = degu_priv_take_version(head, len, &minor);
-    if (err || (minor != '1' && minor != '0'))
-        return err ? err : DEGU_E_VERSION;
-    r->close = minor == '0';
-    *i = 8;
-    if (len < 9 || head[8] != ' ')
+    const char *start;
+    degu_err err = degu_priv_take_version(c, '0');
+    if (err)
+        return err;
+    r->close = c->at[-1] == '0';
+    if (!degu_priv_take(c, ' '))
         return DEGU_E_START_LINE;
-    *i = 9;
-    n = degu_span(head + 9, DEGU_PRIV_MIN(len - 9, 4), DEGU_DIGIT);
-    if (n != 3 || head[9] < '1' || head[9] > '5')
+    start = c->at;
+    r->status = degu_priv_take_number(c, 599);
+    if (r->status < 100 || c->at - start != 3) {
+        c->at = start;
         return DEGU_E_STATUS;
-    r->status = (head[9] - '0') * 100 + (head[10] - '0') * 10 + head[11] - '0';
-    *i = 12;
-    if (len < 13 || head[12] != ' ')
+    }
+    if (!degu_priv_take(c, ' '))
         return DEGU_E_START_LINE;
-    *i = 13;
-    n = degu_priv_span_value(head + 13, len - 13);
-    r->reason = degu_bytes(head + 13, n);
-    *i = 13 + n;
-    err = degu_priv_take_crlf(head, len, i);
-    return err == DEGU_E_START_LINE ? DEGU_E_REASON : err;
+    start = c->at;
+    c->at += degu_priv_span_value(start, start, degu_priv_left(c));
+    r->reason = degu_priv_since(c, start);
+    return degu_priv_end_start_line(c, DEGU_E_REASON);
 }
 
 /* ---- Heads ---- */
 
-/* RFC 9112 6.3 for requests; *i is the offset of the fault. */
-DEGU_PRIV degu_err degu_priv_frame_request(degu_request *r,
-                                           const degu_priv_head *h, size_t *i)
+/* What can be said before the first line is read. */
+DEGU_PRIV_INLINE degu_err degu_priv_open_head(degu_priv_cursor *c,
+                                              const char *head, size_t len)
 {
-    if (degu_priv_saw(h, DEGU_PRIV_CONTENT_RANGE)) {
-        *i = h->content_range_at;
-        return DEGU_E_RANGE_PLACE;
+    *c = degu_priv_over(degu_bytes(head, len));
+    if (len > DEGU_PREAMBLE_MAX) {
+        c->at += DEGU_PREAMBLE_MAX;
+        return degu_priv_head_too_large(head, DEGU_PREAMBLE_MAX);
     }
+    return len ? degu_priv_scan_start(head, len) : DEGU_E_TRUNCATED;
+}
+
+/* Where the field of this number is, which is there. */
+DEGU_PRIV const char *degu_priv_place(const degu_fields *fields, unsigned id)
+{
+    const degu_field *f = fields->at;
+    while (f->id != id)
+        f++;
+    return fields->base + f->name;
+}
+
+DEGU_PRIV_INLINE unsigned degu_priv_framing_id(const degu_priv_head *h)
+{
+    return degu_priv_saw_coding(h) ? DEGU_PRIV_TRANSFER_ENCODING
+                                   : DEGU_PRIV_CONTENT_LENGTH;
+}
+
+/* What the fields say; a content-length of zero says "no body" and is not
+   shown. */
+DEGU_PRIV degu_framing degu_priv_told_framing(const degu_priv_head *h)
+{
     if (degu_priv_saw_coding(h))
-        r->framing = DEGU_CHUNKED;
-    else if (degu_priv_saw_length(h) && h->length)
-        r->framing = DEGU_LENGTH;
-    else if (degu_priv_saw_length(h))
-        degu_priv_hide(&r->fields, DEGU_PRIV_CONTENT_LENGTH);
+        return DEGU_CHUNKED;
+    if (h->length)
+        return DEGU_LENGTH;
+    if (degu_priv_saw_length(h))
+        degu_priv_hide(h->fields, DEGU_PRIV_BIT(DEGU_PRIV_CONTENT_LENGTH));
+    return DEGU_NO_BODY;
+}
+
+/* RFC 9112 6.3 for requests; *culprit is the field at fault. */
+DEGU_PRIV_INLINE degu_err degu_priv_frame_request(degu_request *r,
+                                                  const degu_priv_head *h,
+                                                  unsigned *culprit)
+{
+    *culprit = DEGU_PRIV_CONTENT_RANGE;
+    if (degu_priv_saw(h, DEGU_PRIV_CONTENT_RANGE))
+        return DEGU_E_RANGE_PLACE;
+    r->framing = degu_priv_told_framing(h);
     r->content_length = h->length;
     if (!r->framing)
         return DEGU_OK;
-    *i = h->framing_at;
+    *culprit = degu_priv_framing_id(h);
     if (!(DEGU_PRIV_CAST(unsigned, r->method) & DEGU_PRIV_WITH_BODY))
         return DEGU_E_BODY_METHOD;
-    if (!degu_priv_saw(h, DEGU_PRIV_RANGE))
-        return DEGU_OK;
-    *i = h->range_at;
-    return DEGU_E_RANGE_BODY;
+    *culprit = DEGU_PRIV_RANGE;
+    return degu_priv_saw(h, DEGU_PRIV_RANGE) ? DEGU_E_RANGE_BODY : DEGU_OK;
 }
 
-DEGU_PRIV void degu_priv_reset_request(degu_request *r)
+DEGU_PRIV_INLINE void degu_priv_reset_request(degu_request *r)
 {
     const degu_str none = {NULL, 0};
     r->method = DEGU_GET;
     r->framing = DEGU_NO_BODY;
+    r->close = r->expect_continue = false;
     r->content_length = 0;
     r->target = r->path = r->query = r->host = none;
-    r->close = r->expect_continue = r->has_range = false;
-    r->range.start = r->range.stop = 0;
     r->error_at = 0;
 }
 
@@ -2583,76 +2874,64 @@ DEGU_API degu_err degu_parse_request(char *head, size_t len,
                                      degu_request *request)
 {
     degu_priv_head h;
-    size_t i = 0;
+    degu_priv_cursor c;
     degu_err err;
     degu_priv_reset_request(request);
     degu_priv_head_init(&h, head, &request->fields);
-    if (len > DEGU_PREAMBLE_MAX) {
-        request->error_at = DEGU_PREAMBLE_MAX;
-        return degu_priv_head_too_large(head, DEGU_PREAMBLE_MAX);
+    err = degu_priv_open_head(&c, head, len);
+    if (!err)
+        err = degu_priv_take_request_line(&c, request);
+    if (!err)
+        err = degu_priv_take_fields(&h, &c);
+    if (!err) {
+        unsigned culprit;
+        err = degu_priv_frame_request(request, &h, &culprit);
+        if (err)
+            c.at = degu_priv_place(&request->fields, culprit);
     }
-    err = len ? degu_priv_scan_start(head, len) : DEGU_E_TRUNCATED;
-    if (!err)
-        err = degu_priv_take_request_line(head, len, request, &i);
-    if (!err)
-        err = degu_priv_take_fields(&h, head, len, &i);
-    if (!err)
-        err = degu_priv_frame_request(request, &h, &i);
     if (err) {
-        request->error_at = i;
+        request->error_at = degu_priv_since(&c, head).len;
         return err;
     }
     request->close = h.close;
     request->expect_continue = degu_priv_saw(&h, DEGU_PRIV_EXPECT);
     request->host = h.host;
-    if (degu_priv_saw(&h, DEGU_PRIV_RANGE))
-        request->has_range = !degu_parse_range(h.range, &request->range);
     return DEGU_OK;
 }
 
-/* RFC 9112 6.3 for responses, in its order. */
-DEGU_PRIV degu_err degu_priv_frame_response(degu_response *r,
-                                            const degu_priv_head *h,
-                                            degu_method asked, size_t *i)
+/* RFC 9112 6.3 for responses, in its order; *culprit is the field at fault. */
+DEGU_PRIV_INLINE degu_err degu_priv_frame_response(degu_response *r,
+                                                   const degu_priv_head *h,
+                                                   degu_method asked,
+                                                   unsigned *culprit)
 {
-    bool told = degu_priv_saw_framing(h);
-    if (degu_priv_saw(h, DEGU_PRIV_RANGE)) {
-        *i = h->range_at;
+    *culprit = DEGU_PRIV_RANGE;
+    if (degu_priv_saw(h, DEGU_PRIV_RANGE))
         return DEGU_E_RANGE_PLACE;
-    }
-    *i = h->framing_at;
+    *culprit = degu_priv_framing_id(h);
     /* HTTP/1.0 knows no coding: its end is a guess (RFC 9112 6.1). */
     if (degu_priv_saw_coding(h) && r->fields.base[7] == '0')
         return DEGU_E_CODING;
     if (r->status < 200)
-        return told ? DEGU_E_INTERIM : DEGU_OK;
+        return degu_priv_saw_framing(h) ? DEGU_E_INTERIM : DEGU_OK;
     r->content_length = h->length;
-    if (r->status == 204) {
-        degu_priv_hide(&r->fields, DEGU_PRIV_CONTENT_LENGTH);
-        degu_priv_hide(&r->fields, DEGU_PRIV_TRANSFER_ENCODING);
-        return DEGU_OK;
-    }
-    if (asked == DEGU_HEAD || r->status == 304)
-        return DEGU_OK;
-    if (degu_priv_saw_coding(h))
-        r->framing = DEGU_CHUNKED;
-    else if (degu_priv_saw_length(h) && h->length)
-        r->framing = DEGU_LENGTH;
-    else if (degu_priv_saw_length(h))
-        degu_priv_hide(&r->fields, DEGU_PRIV_CONTENT_LENGTH);
-    else
-        r->framing = DEGU_UNTIL_CLOSE;
+    if (r->status == 204)
+        degu_priv_hide(&r->fields,
+                       DEGU_PRIV_BIT(DEGU_PRIV_CONTENT_LENGTH) |
+                           DEGU_PRIV_BIT(DEGU_PRIV_TRANSFER_ENCODING));
+    else if (asked != DEGU_HEAD && r->status != 304)
+        r->framing = degu_priv_saw_framing(h) ? degu_priv_told_framing(h)
+                                              : DEGU_UNTIL_CLOSE;
     return DEGU_OK;
 }
 
-DEGU_PRIV void degu_priv_reset_response(degu_response *r)
+DEGU_PRIV_INLINE void degu_priv_reset_response(degu_response *r)
 {
     r->status = 0;
     r->framing = DEGU_NO_BODY;
+    r->close = false;
     r->content_length = 0;
     r->reason = degu_bytes(NULL, 0);
-    r->close = r->has_content_range = false;
-    degu_priv_zero(&r->content_range, sizeof r->content_range);
     r->error_at = 0;
 }
 
@@ -2661,113 +2940,105 @@ DEGU_API degu_err degu_parse_response(char *head, size_t len,
                                       degu_response *response)
 {
     degu_priv_head h;
-    size_t i = 0;
+    degu_priv_cursor c;
     degu_err err;
     degu_priv_reset_response(response);
     degu_priv_head_init(&h, head, &response->fields);
-    if (len > DEGU_PREAMBLE_MAX) {
-        response->error_at = DEGU_PREAMBLE_MAX;
-        return degu_priv_head_too_large(head, DEGU_PREAMBLE_MAX);
+    err = degu_priv_open_head(&c, head, len);
+    if (!err)
+        err = degu_priv_take_status_line(&c, response);
+    if (!err)
+        err = degu_priv_take_fields(&h, &c);
+    if (!err) {
+        unsigned culprit;
+        err = degu_priv_frame_response(response, &h, asked, &culprit);
+        if (err)
+            c.at = degu_priv_place(&response->fields, culprit);
     }
-    err = len ? degu_priv_scan_start(head, len) : DEGU_E_TRUNCATED;
-    if (!err)
-        err = degu_priv_take_status_line(head, len, response, &i);
-    if (!err)
-        err = degu_priv_take_fields(&h, head, len, &i);
-    if (!err)
-        err = degu_priv_frame_response(response, &h, asked, &i);
-    if (err) {
-        response->error_at = i;
-        return err;
-    }
-    response->close = response->close || h.close;
-    if (degu_priv_saw(&h, DEGU_PRIV_CONTENT_RANGE))
-        response->has_content_range = !degu_parse_content_range(
-            h.content_range, &response->content_range);
-    return DEGU_OK;
+    if (err)
+        response->error_at = degu_priv_since(&c, head).len;
+    else
+        response->close = response->close || h.close;
+    return err;
 }
 
 /* ---- Chunk lines (RFC 9112 7.1.1) ---- */
 
-/* A quoted string that opens at ptr[*i]; moves *i behind its last quote. */
-DEGU_PRIV degu_err degu_priv_take_quoted(const char *ptr, size_t len,
-                                         size_t *i)
+/* A quoted string, up to its last quote. */
+DEGU_PRIV degu_err degu_priv_take_quoted(degu_priv_cursor *c)
 {
-    for (++*i; *i < len; ++*i) {
-        if (ptr[*i] == '"') {
-            ++*i;
+    while (++c->at < c->end) {
+        if (*c->at == '"') {
+            c->at++;
             return DEGU_OK;
         }
-        if (ptr[*i] == '\\')
-            ++*i;
-        else if (!degu_priv_in(ptr[*i], DEGU_QUOTED))
+        if (*c->at == '\\')
+            c->at++;
+        else if (!degu_priv_in(*c->at, DEGU_QUOTED))
             break;
-        if (*i == len || !degu_priv_in(ptr[*i], DEGU_VALUE))
+        if (c->at == c->end || !degu_priv_in(*c->at, DEGU_VALUE))
             break;
     }
     return DEGU_E_CHUNK_EXTENSION;
 }
 
-/* ;key, ;key=token or ;key="quoted" at ptr[*i]; moves *i behind it. */
-DEGU_PRIV degu_err degu_priv_take_extension(const char *ptr, size_t len,
-                                            size_t *i)
+/* ;key, ;key=token or ;key="quoted" */
+DEGU_PRIV degu_err degu_priv_take_extension(degu_priv_cursor *c)
 {
-    size_t n;
-    if (ptr[*i] != ';')
+    if (!degu_priv_take(c, ';') || !degu_priv_take_span(c, DEGU_TOKEN))
         return DEGU_E_CHUNK_EXTENSION;
-    ++*i;
-    n = degu_span(ptr + *i, len - *i, DEGU_TOKEN);
-    *i += n;
-    if (n == 0)
-        return DEGU_E_CHUNK_EXTENSION;
-    if (*i == len || ptr[*i] != '=')
+    if (!degu_priv_take(c, '='))
         return DEGU_OK;
-    ++*i;
-    if (*i < len && ptr[*i] == '"')
-        return degu_priv_take_quoted(ptr, len, i);
-    n = degu_span(ptr + *i, len - *i, DEGU_TOKEN);
-    *i += n;
-    return n ? DEGU_OK : DEGU_E_CHUNK_EXTENSION;
+    if (degu_priv_is_at(c, '"'))
+        return degu_priv_take_quoted(c);
+    return degu_priv_take_span(c, DEGU_TOKEN) ? DEGU_OK
+                                              : DEGU_E_CHUNK_EXTENSION;
 }
 
-DEGU_PRIV degu_err degu_priv_take_chunk_line(const char *line, size_t len,
-                                             degu_chunk *chunk, size_t *i)
+/* A line that ends with CR LF, but for these. */
+DEGU_PRIV_INLINE degu_err degu_priv_take_chunk_line(degu_priv_cursor *c,
+                                                    degu_chunk *chunk)
 {
-    size_t end, start;
-    if (len > DEGU_CHUNK_LINE_MAX) {
-        *i = DEGU_CHUNK_LINE_MAX;
-        return DEGU_E_CHUNK_LINE_SIZE;
+    const char *start = c->at;
+    int digits = 0;
+    for (; c->at < c->end && degu_priv_in(*c->at, DEGU_HEX); c->at++) {
+        if (++digits > 16)
+            return DEGU_E_CHUNK_SIZE;
+        chunk->size = chunk->size << 4 | degu_priv_hex(*c->at);
     }
-    if (len < 2 || line[len - 1] != '\n' || line[len - 2] != '\r') {
-        *i = len ? len - 1 : 0;
-        return DEGU_E_LINE_END;
-    }
-    end = len - 2;
-    for (; *i < end && *i < 17 && degu_priv_in(line[*i], DEGU_HEX); ++*i)
-        chunk->size = chunk->size << 4 | degu_priv_hex(line[*i]);
-    if (*i == 0 || *i > 16 || (*i < end && line[*i] != ';')) {
-        *i = DEGU_PRIV_MIN(*i, 16);
+    if (c->at == start || (c->at < c->end && *c->at != ';'))
         return DEGU_E_CHUNK_SIZE;
-    }
-    start = *i;
-    while (*i < end) {
-        degu_err err = degu_priv_take_extension(line, end, i);
+    start = c->at;
+    while (c->at < c->end) {
+        degu_err err = degu_priv_take_extension(c);
         if (err)
             return err;
     }
-    chunk->extensions = degu_bytes(line + start, end - start);
+    chunk->extensions = degu_priv_since(c, start);
     return DEGU_OK;
 }
 
 DEGU_API degu_err degu_parse_chunk_line(const char *line, size_t len,
                                         degu_chunk *chunk)
 {
-    size_t i = 0;
+    degu_priv_cursor c;
     degu_err err;
+    if (len == 0)
+        line = "";
+    c = degu_priv_over(degu_bytes(line, len));
     chunk->size = 0;
     chunk->extensions = degu_bytes(NULL, 0);
-    err = degu_priv_take_chunk_line(line, len, chunk, &i);
-    chunk->error_at = err ? i : 0;
+    if (len > DEGU_CHUNK_LINE_MAX) {
+        c.at += DEGU_CHUNK_LINE_MAX;
+        err = DEGU_E_CHUNK_LINE_SIZE;
+    } else if (len < 2 || line[len - 1] != '\n' || line[len - 2] != '\r') {
+        c.at += len ? len - 1 : 0;
+        err = DEGU_E_LINE_END;
+    } else {
+        c.end -= 2;
+        err = degu_priv_take_chunk_line(&c, chunk);
+    }
+    chunk->error_at = err ? degu_priv_since(&c, line).len : 0;
     if (err)
         chunk->size = 0;
     return err;
@@ -2776,25 +3047,32 @@ DEGU_API degu_err degu_parse_chunk_line(const char *line, size_t len,
 DEGU_API bool degu_next_extension(degu_str *extensions,
                                   degu_extension *extension)
 {
-    const char *ptr = extensions->ptr;
-    size_t len = extensions->len, i = 0, key;
-    extension->key = extension->value = degu_bytes(NULL, 0);
+    const char *start = extensions->ptr;
+    degu_priv_cursor c;
+    degu_str key, value = {NULL, 0};
+    size_t i;
+    extension->key = extension->value = value;
     extension->escaped = false;
-    if (len == 0 || degu_priv_take_extension(ptr, len, &i))
+    if (extensions->len == 0)
         return false;
-    key = degu_span(ptr + 1, len - 1, DEGU_TOKEN);
-    extension->key = degu_bytes(ptr + 1, key);
-    if (key + 1 < i) {
-        size_t start = key + 2, end = i, k;
-        if (ptr[start] == '"') {
-            start++;
-            end--;
+    c = degu_priv_over(*extensions);
+    if (degu_priv_take_extension(&c))
+        return false;
+    key = degu_bytes(start + 1, degu_span(start + 1, extensions->len - 1,
+                                          DEGU_TOKEN));
+    start = key.ptr + key.len;
+    if (start < c.at) {
+        value = degu_priv_since(&c, start + 1);
+        if (start[1] == '"') {
+            value.ptr++;
+            value.len -= 2;
         }
-        extension->value = degu_bytes(ptr + start, end - start);
-        for (k = start; k < end; k++)
-            extension->escaped = extension->escaped || ptr[k] == '\\';
+        for (i = 0; i < value.len; i++)
+            extension->escaped = extension->escaped || value.ptr[i] == '\\';
     }
-    *extensions = degu_bytes(ptr + i, len - i);
+    extension->key = key;
+    extension->value = value;
+    *extensions = degu_bytes(c.at, degu_priv_left(&c));
     return true;
 }
 
@@ -2844,6 +3122,11 @@ DEGU_PRIV_INLINE void degu_priv_put_str(degu_priv_writer *w, degu_str s)
     degu_priv_put(w, s.ptr, s.len);
 }
 
+DEGU_PRIV_INLINE void degu_priv_put_byte(degu_priv_writer *w, char byte)
+{
+    degu_priv_put(w, &byte, 1);
+}
+
 /* A literal, without its terminator. */
 #define DEGU_PRIV_PUT(w, literal)                                             \
     degu_priv_put((w), (literal), sizeof(literal) - 1)
@@ -2862,6 +3145,40 @@ DEGU_PRIV_INLINE degu_err degu_priv_commit(degu_buffer *dst,
     return DEGU_OK;
 }
 
+#ifdef DEGU_SMALL
+/* n of up to sixteen digits, divided bit by bit: for numbers of 64 bits, and
+   on some processors for any, the compiler's library would do it. */
+DEGU_PRIV void degu_priv_put_number(degu_priv_writer *w, uint64_t n,
+                                    unsigned base)
+{
+    char text[16];
+    size_t i = 16;
+    do {
+        unsigned digit = 0;
+        int k;
+        for (k = 0; k < 64; k++) {
+            digit = digit << 1 | DEGU_PRIV_CAST(unsigned, n >> 63);
+            n <<= 1;
+            if (digit >= base) {
+                digit -= base;
+                n |= 1;
+            }
+        }
+        text[--i] = "0123456789abcdef"[digit];
+    } while (n);
+    degu_priv_put(w, text + i, 16 - i);
+}
+
+DEGU_PRIV void degu_priv_put_decimal(degu_priv_writer *w, uint64_t n)
+{
+    degu_priv_put_number(w, n, 10);
+}
+
+DEGU_PRIV void degu_priv_put_hex(degu_priv_writer *w, uint64_t n)
+{
+    degu_priv_put_number(w, n, 16);
+}
+#else
 /* n of up to sixteen digits, in two halves of eight: small targets divide 64
    bits by a loop, so the upper half is found by subtraction. */
 DEGU_PRIV void degu_priv_put_decimal(degu_priv_writer *w, uint64_t n)
@@ -2894,6 +3211,7 @@ DEGU_PRIV void degu_priv_put_hex(degu_priv_writer *w, uint64_t n)
     } while (n);
     degu_priv_put(w, text + i, 16 - i);
 }
+#endif
 
 DEGU_API degu_err degu_format_length(degu_buffer *dst, uint64_t length)
 {
@@ -2911,7 +3229,7 @@ DEGU_API degu_err degu_format_range(degu_buffer *dst, degu_range range)
         return DEGU_E_RANGE;
     DEGU_PRIV_PUT(&w, "bytes=");
     degu_priv_put_decimal(&w, range.start);
-    DEGU_PRIV_PUT(&w, "-");
+    degu_priv_put_byte(&w, '-');
     degu_priv_put_decimal(&w, range.stop - 1);
     return degu_priv_commit(dst, &w, 64, DEGU_E_RANGE);
 }
@@ -2925,9 +3243,9 @@ DEGU_API degu_err degu_format_content_range(degu_buffer *dst,
         return DEGU_E_RANGE;
     DEGU_PRIV_PUT(&w, "bytes ");
     degu_priv_put_decimal(&w, range.start);
-    DEGU_PRIV_PUT(&w, "-");
+    degu_priv_put_byte(&w, '-');
     degu_priv_put_decimal(&w, range.stop - 1);
-    DEGU_PRIV_PUT(&w, "/");
+    degu_priv_put_byte(&w, '/');
     degu_priv_put_decimal(&w, range.total);
     return degu_priv_commit(dst, &w, 64, DEGU_E_RANGE);
 }
@@ -2943,11 +3261,11 @@ DEGU_API degu_err degu_format_target(degu_buffer *dst, degu_str path,
         return err ? err : DEGU_E_TARGET;
     degu_priv_put_str(&w, path);
     if (query.ptr) {
-        i = 0;
-        err = degu_priv_take_query(query.ptr, query.len, &i);
-        if (err || i < query.len)
+        degu_priv_cursor c = degu_priv_over(query);
+        err = degu_priv_take_escaped(&c, DEGU_QUERY);
+        if (err || c.at < c.end)
             return err ? err : DEGU_E_TARGET;
-        DEGU_PRIV_PUT(&w, "?");
+        degu_priv_put_byte(&w, '?');
         degu_priv_put_str(&w, query);
     }
     return degu_priv_commit(dst, &w, DEGU_PREAMBLE_MAX, DEGU_E_TARGET_SIZE);
@@ -2967,16 +3285,11 @@ DEGU_PRIV_INLINE degu_err degu_priv_check_name(degu_str name)
     return name.len ? DEGU_OK : DEGU_E_NAME;
 }
 
-DEGU_PRIV_INLINE bool degu_priv_is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 DEGU_PRIV_INLINE degu_err degu_priv_check_value(degu_str value)
 {
     if (value.len == 0)
         return DEGU_OK;
-    if (degu_priv_span_value(value.ptr, value.len) < value.len ||
+    if (degu_priv_span_value(value.ptr, value.ptr, value.len) < value.len ||
         degu_priv_is_blank(value.ptr[0]) ||
         degu_priv_is_blank(value.ptr[value.len - 1]))
         return DEGU_E_VALUE;
@@ -2992,13 +3305,30 @@ DEGU_PRIV_INLINE void degu_priv_put_field(degu_priv_writer *w,
     DEGU_PRIV_PUT(w, "\r\n");
 }
 
+/* The same after it has been checked; *id is the number of its name, which is
+   right if it has one. */
+DEGU_PRIV_INLINE degu_err degu_priv_put_checked(degu_priv_writer *w,
+                                                const degu_header *header,
+                                                unsigned *id)
+{
+    degu_err err = DEGU_OK;
+    *id = degu_priv_name_id(header->name.ptr, header->name.len);
+    if (!*id)
+        err = degu_priv_check_name(header->name);
+    if (!err)
+        err = degu_priv_check_value(header->value);
+    if (!err)
+        degu_priv_put_field(w, header);
+    return err;
+}
+
 /* Hop-by-hop fields belong to the library; all that a caller may say is
    connection: close. */
-DEGU_PRIV degu_err degu_priv_check_hop(unsigned id, degu_str value)
+DEGU_PRIV degu_err degu_priv_note_hop(degu_priv_head *h, unsigned id,
+                                      degu_str value)
 {
-    if (id == DEGU_PRIV_CONNECTION && degu_is(value, "close"))
-        return DEGU_OK;
-    return DEGU_E_HOP_FIELD;
+    h->close = id == DEGU_PRIV_CONNECTION && degu_is(value, "close");
+    return h->close ? DEGU_OK : DEGU_E_HOP_FIELD;
 }
 
 /* Checks and writes the caller's fields, noting in h what they say. */
@@ -3010,27 +3340,23 @@ DEGU_PRIV degu_err degu_priv_put_fields(degu_priv_writer *w,
     size_t i;
     for (i = 0; i < count; i++) {
         const degu_header *f = &headers[i];
-        degu_err err = degu_priv_check_name(f->name);
         unsigned id;
-        if (!err)
-            err = degu_priv_check_value(f->value);
+        degu_err err = degu_priv_put_checked(w, f, &id);
         if (err)
             return err;
-        id = degu_priv_name_id(f->name.ptr, f->name.len);
         if (id) {
             uint32_t bit = DEGU_PRIV_BIT(id);
             if (h->seen & bit & (~DEGU_PRIV_LISTS | DEGU_PRIV_HIDDEN))
                 return DEGU_E_REPEATED;
             h->seen |= bit;
             if (bit & DEGU_PRIV_HIDDEN && id != DEGU_PRIV_EXPECT)
-                err = degu_priv_check_hop(id, f->value);
-            if (!err)
-                err = degu_priv_note_field(h, id, f->value, 0);
+                err = degu_priv_note_hop(h, id, f->value);
+            else
+                err = degu_priv_note_field(h, id, f->value);
             if (err)
                 return err == DEGU_E_LENGTH_AND_CODING ? DEGU_E_FRAMING_FIELD
                                                        : err;
         }
-        degu_priv_put_field(w, f);
         h->lines++;
     }
     return DEGU_OK;
@@ -3038,42 +3364,43 @@ DEGU_PRIV degu_err degu_priv_put_fields(degu_priv_writer *w,
 
 /* A framing field among the caller's must say what the body is. */
 DEGU_PRIV degu_err degu_priv_check_frame(const degu_priv_head *h,
-                                         degu_frame frame)
+                                         const degu_frame *frame)
 {
-    bool counted = frame.framing == DEGU_LENGTH ||
-                   frame.framing == DEGU_NO_BODY;
-    uint64_t length = frame.framing == DEGU_LENGTH ? frame.length : 0;
-    if (degu_priv_saw_coding(h) && frame.framing != DEGU_CHUNKED)
+    bool counted = frame->framing == DEGU_LENGTH ||
+                   frame->framing == DEGU_NO_BODY;
+    if (degu_priv_saw_coding(h) && frame->framing != DEGU_CHUNKED)
         return DEGU_E_FRAMING_FIELD;
-    if (degu_priv_saw_length(h) && (!counted || h->length != length))
+    if (degu_priv_saw_length(h) && (!counted || h->length != frame->length))
         return DEGU_E_FRAMING_FIELD;
     return DEGU_OK;
 }
 
-/* Adds the fields that the library writes, and the empty line. */
+/* Adds the fields that the library writes, and the empty line.  frame->close
+   tells then whether one says connection: close. */
 DEGU_PRIV degu_err degu_priv_end_head(degu_buffer *dst, degu_priv_writer *w,
-                                      degu_priv_head *h, degu_frame frame,
+                                      degu_priv_head *h, degu_frame *frame,
                                       bool tell_zero)
 {
-    if (frame.framing == DEGU_LENGTH && frame.length > DEGU_LENGTH_MAX)
+    bool counted = frame->framing == DEGU_LENGTH;
+    if (counted && frame->length > DEGU_LENGTH_MAX)
         return DEGU_E_LENGTH;
-    if (frame.framing == DEGU_CHUNKED && !degu_priv_saw_coding(h)) {
+    if (frame->framing == DEGU_NO_BODY)
+        counted = tell_zero || frame->length;
+    if (frame->framing == DEGU_CHUNKED && !degu_priv_saw_coding(h)) {
         DEGU_PRIV_PUT(w, "transfer-encoding: chunked\r\n");
         h->lines++;
     }
-    if ((frame.framing == DEGU_LENGTH ||
-         (frame.framing == DEGU_NO_BODY && tell_zero)) &&
-        !degu_priv_saw_length(h)) {
+    if (counted && !degu_priv_saw_length(h)) {
         DEGU_PRIV_PUT(w, "content-length: ");
-        degu_priv_put_decimal(
-            w, frame.framing == DEGU_LENGTH ? frame.length : 0);
+        degu_priv_put_decimal(w, frame->length);
         DEGU_PRIV_PUT(w, "\r\n");
         h->lines++;
     }
-    if (frame.close && !h->close) {
+    if (frame->close && !h->close) {
         DEGU_PRIV_PUT(w, "connection: close\r\n");
         h->lines++;
     }
+    frame->close = frame->close || h->close;
     DEGU_PRIV_PUT(w, "\r\n");
     if (h->lines > DEGU_HEADER_MAX)
         return DEGU_E_HEADER_COUNT;
@@ -3081,20 +3408,20 @@ DEGU_PRIV degu_err degu_priv_end_head(degu_buffer *dst, degu_priv_writer *w,
 }
 
 /* A length of zero is no body. */
-DEGU_PRIV degu_frame degu_priv_settle_frame(degu_frame frame)
+DEGU_PRIV void degu_priv_settle_frame(degu_frame *frame)
 {
-    if (frame.framing == DEGU_LENGTH && frame.length == 0)
-        frame.framing = DEGU_NO_BODY;
-    return frame;
+    if (frame->framing == DEGU_LENGTH && frame->length == 0)
+        frame->framing = DEGU_NO_BODY;
 }
 
-/* *close tells whether the head says connection: close. */
+/* The heads: with DEGU_NO_BODY frame->length is 0, or that of a body which is
+   told of and not there; frame->close comes back as it was written. */
 DEGU_PRIV degu_err degu_priv_format_request(degu_buffer *dst,
                                             degu_method method,
                                             degu_str target,
                                             const degu_header *headers,
-                                            size_t count, degu_frame frame,
-                                            bool *close)
+                                            size_t count,
+                                            degu_frame *frame)
 {
     degu_priv_writer w = degu_priv_write_to(dst);
     degu_priv_head h;
@@ -3104,14 +3431,14 @@ DEGU_PRIV degu_err degu_priv_format_request(degu_buffer *dst,
     degu_err err;
     if (!name.ptr)
         return DEGU_E_METHOD;
-    frame = degu_priv_settle_frame(frame);
-    has_body = frame.framing != DEGU_NO_BODY;
+    degu_priv_settle_frame(frame);
+    has_body = frame->framing != DEGU_NO_BODY;
     may = (DEGU_PRIV_CAST(unsigned, method) & DEGU_PRIV_WITH_BODY) != 0;
     err = degu_parse_target(target, &path, &query, &i);
     if (err)
         return err;
     degu_priv_put_str(&w, name);
-    DEGU_PRIV_PUT(&w, " ");
+    degu_priv_put_byte(&w, ' ');
     degu_priv_put_str(&w, target);
     DEGU_PRIV_PUT(&w, " HTTP/1.1\r\n");
     if (w.need > DEGU_PREAMBLE_MAX - 2)
@@ -3120,7 +3447,7 @@ DEGU_PRIV degu_err degu_priv_format_request(degu_buffer *dst,
     err = degu_priv_put_fields(&w, &h, headers, count);
     if (!err && (has_body ? !may : !may && degu_priv_saw_framing(&h)))
         err = has_body ? DEGU_E_BODY_METHOD : DEGU_E_FRAMING_FIELD;
-    if (!err && frame.framing == DEGU_UNTIL_CLOSE)
+    if (!err && frame->framing == DEGU_UNTIL_CLOSE)
         err = DEGU_E_ARGUMENT;
     if (!err)
         err = degu_priv_check_frame(&h, frame);
@@ -3130,7 +3457,6 @@ DEGU_PRIV degu_err degu_priv_format_request(degu_buffer *dst,
         err = DEGU_E_RANGE_BODY;
     if (!err && degu_priv_saw(&h, DEGU_PRIV_EXPECT) && !has_body)
         err = DEGU_E_EXPECT;
-    *close = frame.close || h.close;
     return err ? err : degu_priv_end_head(dst, &w, &h, frame, may);
 }
 
@@ -3139,9 +3465,10 @@ DEGU_API degu_err degu_format_request(degu_buffer *dst, degu_method method,
                                       const degu_header *headers,
                                       size_t count, degu_frame frame)
 {
-    bool close;
-    return degu_priv_format_request(dst, method, target, headers, count, frame,
-                                    &close);
+    if (frame.framing != DEGU_LENGTH)
+        frame.length = 0;
+    return degu_priv_format_request(dst, method, target, headers, count,
+                                    &frame);
 }
 
 DEGU_PRIV void degu_priv_put_status_line(degu_priv_writer *w, int status,
@@ -3149,7 +3476,7 @@ DEGU_PRIV void degu_priv_put_status_line(degu_priv_writer *w, int status,
 {
     DEGU_PRIV_PUT(w, "HTTP/1.1 ");
     degu_priv_put_decimal(w, DEGU_PRIV_CAST(uint64_t, status));
-    DEGU_PRIV_PUT(w, " ");
+    degu_priv_put_byte(w, ' ');
     degu_priv_put_str(w, reason);
     DEGU_PRIV_PUT(w, "\r\n");
 }
@@ -3158,7 +3485,7 @@ DEGU_PRIV void degu_priv_put_status_line(degu_priv_writer *w, int status,
    8.6, 15.4.5. */
 DEGU_PRIV degu_err degu_priv_check_response(const degu_priv_head *h,
                                             degu_method asked, int status,
-                                            degu_frame frame)
+                                            const degu_frame *frame)
 {
     bool describes = asked == DEGU_HEAD || status == 304;
     bool bare = describes || status < 200 || status == 204;
@@ -3166,9 +3493,9 @@ DEGU_PRIV degu_err degu_priv_check_response(const degu_priv_head *h,
         return DEGU_E_RANGE_PLACE;
     if (degu_priv_saw(h, DEGU_PRIV_EXPECT))
         return DEGU_E_EXPECT;
-    if (bare && frame.framing != DEGU_NO_BODY)
+    if (bare && frame->framing != DEGU_NO_BODY)
         return DEGU_E_NO_CONTENT;
-    if (bare && degu_priv_saw_framing(h)) {
+    if (bare && (degu_priv_saw_framing(h) || frame->length)) {
         bool lone = status >= 200 && status != 204;
         return describes && lone ? DEGU_OK : DEGU_E_FRAMING_FIELD;
     }
@@ -3179,8 +3506,8 @@ DEGU_PRIV degu_err degu_priv_format_response(degu_buffer *dst,
                                              degu_method asked, int status,
                                              degu_str reason,
                                              const degu_header *headers,
-                                             size_t count, degu_frame frame,
-                                             bool *close)
+                                             size_t count,
+                                             degu_frame *frame)
 {
     degu_priv_writer w = degu_priv_write_to(dst);
     degu_priv_head h;
@@ -3189,19 +3516,18 @@ DEGU_PRIV degu_err degu_priv_format_response(degu_buffer *dst,
                 status == 304;
     if (status < 100 || status > 599)
         return DEGU_E_STATUS;
-    if (degu_priv_span_value(reason.ptr, reason.len) < reason.len)
+    if (degu_priv_span_value(reason.ptr, reason.ptr, reason.len) < reason.len)
         return DEGU_E_REASON;
-    frame = degu_priv_settle_frame(frame);
+    degu_priv_settle_frame(frame);
     degu_priv_put_status_line(&w, status, reason);
     degu_priv_head_init(&h, NULL, NULL);
     err = degu_priv_put_fields(&w, &h, headers, count);
     if (!err)
         err = degu_priv_check_response(&h, asked, status, frame);
-    if (!err && frame.framing == DEGU_UNTIL_CLOSE)
-        frame.close = true;
-    *close = frame.close || h.close;
     if (err)
         return err;
+    if (frame->framing == DEGU_UNTIL_CLOSE)
+        frame->close = true;
     return degu_priv_end_head(dst, &w, &h, frame, !bare);
 }
 
@@ -3210,9 +3536,10 @@ DEGU_API degu_err degu_format_response(degu_buffer *dst, degu_method asked,
                                        const degu_header *headers,
                                        size_t count, degu_frame frame)
 {
-    bool close;
+    if (frame.framing != DEGU_LENGTH)
+        frame.length = 0;
     return degu_priv_format_response(dst, asked, status, reason, headers,
-                                     count, frame, &close);
+                                     count, &frame);
 }
 
 DEGU_API degu_err degu_format_trailers(degu_buffer *dst,
@@ -3224,15 +3551,12 @@ DEGU_API degu_err degu_format_trailers(degu_buffer *dst,
     if (count > DEGU_HEADER_MAX)
         return DEGU_E_HEADER_COUNT;
     for (i = 0; i < count; i++) {
-        degu_err err = degu_priv_check_name(headers[i].name);
-        if (!err)
-            err = degu_priv_check_value(headers[i].value);
+        unsigned id;
+        degu_err err = degu_priv_put_checked(&w, &headers[i], &id);
         if (err)
             return err;
-        if (degu_priv_is_barred(degu_priv_name_id(headers[i].name.ptr,
-                                                  headers[i].name.len)))
+        if (DEGU_PRIV_BIT(id) & DEGU_PRIV_BARRED)
             return DEGU_E_TRAILER;
-        degu_priv_put_field(&w, &headers[i]);
     }
     DEGU_PRIV_PUT(&w, "\r\n");
     return degu_priv_commit(dst, &w, DEGU_TRAILER_MAX, DEGU_E_TRAILER_SIZE);
@@ -3245,13 +3569,13 @@ DEGU_PRIV degu_err degu_priv_put_quoted(degu_priv_writer *w, degu_str value)
     size_t i;
     if (degu_span(value.ptr, value.len, DEGU_VALUE) < value.len)
         return DEGU_E_CHUNK_EXTENSION;
-    DEGU_PRIV_PUT(w, "\"");
+    degu_priv_put_byte(w, '"');
     for (i = 0; i < value.len; i++) {
         if (!degu_priv_in(value.ptr[i], DEGU_QUOTED))
-            DEGU_PRIV_PUT(w, "\\");
-        degu_priv_put(w, value.ptr + i, 1);
+            degu_priv_put_byte(w, '\\');
+        degu_priv_put_byte(w, value.ptr[i]);
     }
-    DEGU_PRIV_PUT(w, "\"");
+    degu_priv_put_byte(w, '"');
     return DEGU_OK;
 }
 
@@ -3267,11 +3591,11 @@ DEGU_API degu_err degu_format_chunk_line(degu_buffer *dst, uint64_t size,
         degu_err err = DEGU_OK;
         if (key.len == 0 || degu_span(key.ptr, key.len, DEGU_TOKEN) < key.len)
             return DEGU_E_CHUNK_EXTENSION;
-        DEGU_PRIV_PUT(&w, ";");
+        degu_priv_put_byte(&w, ';');
         degu_priv_put_str(&w, key);
         if (!value.ptr)
             continue;
-        DEGU_PRIV_PUT(&w, "=");
+        degu_priv_put_byte(&w, '=');
         if (value.len &&
             degu_span(value.ptr, value.len, DEGU_TOKEN) == value.len)
             degu_priv_put_str(&w, value);
@@ -3305,16 +3629,6 @@ enum {
     DEGU_PRIV_DATA = 4,   /* left bytes of a chunk follow */
     DEGU_PRIV_MARK = 5,   /* the CR LF behind a chunk follows */
     DEGU_PRIV_LOST = 6    /* it cannot be read any more */
-};
-
-/* degu_body.kind */
-enum {
-    DEGU_PRIV_NONE = 0,
-    DEGU_PRIV_BYTES = 1,
-    DEGU_PRIV_PULL = 2,
-    DEGU_PRIV_CHUNKS = 3,
-    DEGU_PRIV_RELAY = 4,
-    DEGU_PRIV_PUSH = 5
 };
 
 DEGU_API void degu_conn_init(degu_conn *conn, degu_role role, degu_io io,
@@ -3380,6 +3694,11 @@ DEGU_API uint64_t degu_conn_bytes_out(const degu_conn *conn)
 DEGU_API int degu_conn_status(const degu_conn *conn)
 {
     return conn->status;
+}
+
+DEGU_API bool degu_conn_is_answered(const degu_conn *conn)
+{
+    return conn->sent && (conn->heard || conn->in_pos < conn->in_end);
 }
 
 DEGU_API bool degu_conn_has_input(const degu_conn *conn)
@@ -3470,6 +3789,15 @@ DEGU_PRIV ptrdiff_t degu_priv_recv_more(degu_conn *conn, unsigned flags)
     if (n > 0)
         conn->in_end += DEGU_PRIV_CAST(size_t, n);
     return n;
+}
+
+/* The same for a line, of which at bytes have come. */
+DEGU_PRIV degu_err degu_priv_recv_line(degu_conn *conn, size_t at)
+{
+    ptrdiff_t n = degu_priv_recv_more(conn, DEGU_IO_LINE);
+    return n > 0 ? DEGU_OK
+                 : degu_priv_fail(
+                       conn, degu_priv_io_error(n, DEGU_E_TRUNCATED), at);
 }
 
 /* Moves the bytes that are not used up to base. */
@@ -3584,6 +3912,7 @@ DEGU_PRIV degu_err degu_priv_read_status(degu_conn *conn,
     if (err)
         return degu_priv_fail(conn, err, response->error_at);
     degu_priv_use_head(conn);
+    conn->heard = 1;
     return response->status < 200 ? DEGU_MORE : DEGU_OK;
 }
 
@@ -3658,7 +3987,7 @@ DEGU_PRIV degu_err degu_priv_read_line(degu_conn *conn, size_t max,
     size_t seen = 0;
     for (;;) {
         size_t have = conn->in_end - conn->in_pos;
-        ptrdiff_t n;
+        degu_err err;
         conn->origin = conn->in_pos;
         seen += degu_priv_find_lf(conn->in + conn->in_pos + seen, have - seen);
         *len = seen + 1;
@@ -3671,10 +4000,9 @@ DEGU_PRIV degu_err degu_priv_read_line(degu_conn *conn, size_t max,
             if (conn->in_end == conn->in_cap)
                 return degu_priv_fail(conn, over, have);
         }
-        n = degu_priv_recv_more(conn, DEGU_IO_LINE);
-        if (n <= 0)
-            return degu_priv_fail(
-                conn, degu_priv_io_error(n, DEGU_E_TRUNCATED), have);
+        err = degu_priv_recv_line(conn, have);
+        if (err)
+            return err;
     }
 }
 
@@ -3716,15 +4044,14 @@ DEGU_PRIV degu_err degu_priv_read_mark(degu_conn *conn)
 {
     char *mark;
     while (conn->in_end - conn->in_pos < 2) {
-        ptrdiff_t n;
+        degu_err err;
         if (conn->in_pos < conn->in_end && conn->in[conn->in_pos] != '\r')
             break;
         if (conn->in_cap - conn->in_end < 2) /* the chunk's line had room */
             degu_priv_compact(conn, conn->in_base);
-        n = degu_priv_recv_more(conn, DEGU_IO_LINE);
-        if (n <= 0)
-            return degu_priv_fail(
-                conn, degu_priv_io_error(n, DEGU_E_TRUNCATED), 0);
+        err = degu_priv_recv_line(conn, 0);
+        if (err)
+            return err;
     }
     conn->origin = conn->in_pos;
     mark = conn->in + conn->in_pos;
@@ -3906,14 +4233,18 @@ DEGU_PRIV void degu_priv_count_step(degu_conn *from, size_t len)
         from->step = 0;
 }
 
-/* A part of the body, or a chunk's line; len is what counts of it. */
+/* A part of the body, or a chunk's line; len is what counts of it.  What is
+   thrown away goes to where nothing waits to be sent. */
 DEGU_PRIV degu_err degu_priv_drain_part(degu_conn *conn, size_t *len)
 {
-    char scrap[128];
+    char byte = 0;
     degu_chunk chunk;
     degu_err err;
-    if (conn->framing != DEGU_CHUNKED || conn->body == DEGU_PRIV_DATA)
-        return degu_read_body(conn, scrap, sizeof scrap, len);
+    if (conn->framing != DEGU_CHUNKED || conn->body == DEGU_PRIV_DATA) {
+        size_t room = DEGU_PRIV_MIN(conn->out_cap - conn->out_len, 128);
+        char *scrap = room ? conn->out + conn->out_len : &byte;
+        return degu_read_body(conn, scrap, room ? room : 1, len);
+    }
     err = degu_read_chunk(conn, &chunk);
     *len = chunk.extensions.len;
     return !err && chunk.size == 0 ? DEGU_END : err;
@@ -3949,66 +4280,6 @@ DEGU_API degu_err degu_expect_body(degu_conn *conn, degu_framing framing,
 }
 
 /* ---- Sending ---- */
-
-DEGU_API degu_body degu_no_body(void)
-{
-    degu_body body;
-    degu_priv_zero(&body, sizeof body);
-    return body;
-}
-
-DEGU_API degu_body degu_body_bytes(const void *ptr, size_t len)
-{
-    degu_body body = degu_no_body();
-    body.kind = len ? DEGU_PRIV_BYTES : DEGU_PRIV_NONE;
-    body.bytes = degu_bytes(ptr, len);
-    body.length = len;
-    return body;
-}
-
-DEGU_API degu_body degu_body_pull(degu_err (*pull)(void *ctx, degu_str *piece),
-                                  void *ctx, uint64_t length)
-{
-    degu_body body = degu_no_body();
-    body.kind = DEGU_PRIV_PULL;
-    body.pull = pull;
-    body.ctx = ctx;
-    body.length = length;
-    return body;
-}
-
-DEGU_API degu_body degu_body_push(ptrdiff_t (*push)(void *ctx, uint64_t left,
-                                                    unsigned flags),
-                                  void *ctx, uint64_t length)
-{
-    degu_body body = degu_no_body();
-    body.kind = length ? DEGU_PRIV_PUSH : DEGU_PRIV_NONE;
-    body.push = push;
-    body.ctx = ctx;
-    body.length = length;
-    return body;
-}
-
-DEGU_API degu_body degu_body_chunks(degu_err (*next)(void *ctx,
-                                                     degu_chunk_out *chunk),
-                                    void *ctx)
-{
-    degu_body body = degu_no_body();
-    body.kind = DEGU_PRIV_CHUNKS;
-    body.next = next;
-    body.ctx = ctx;
-    return body;
-}
-
-DEGU_API degu_body degu_body_relay(degu_conn *from)
-{
-    degu_body body = degu_no_body();
-    body.kind = DEGU_PRIV_RELAY;
-    body.from = from;
-    if (from->framing == DEGU_NO_BODY)
-        body.kind = DEGU_PRIV_NONE;
-    return body;
-}
 
 /* Sends the pieces, some of which may be empty, and forgets what waited. */
 DEGU_PRIV degu_err degu_priv_send(degu_conn *conn, degu_str *pieces,
@@ -4072,13 +4343,26 @@ DEGU_PRIV degu_err degu_priv_flush(degu_conn *conn)
     return conn->out_len ? degu_priv_send_piece(conn, none, none) : DEGU_OK;
 }
 
-DEGU_PRIV degu_err degu_priv_send_pull(degu_conn *conn, const degu_body *body)
+DEGU_PRIV degu_err degu_priv_send_bytes(degu_conn *conn,
+                                        const degu_body *body, bool raw)
+{
+    const degu_str none = {NULL, 0};
+    (void)raw;
+    return degu_priv_send_piece(
+        conn,
+        degu_bytes(body->source.bytes, DEGU_PRIV_CAST(size_t, body->length)),
+        none);
+}
+
+DEGU_PRIV degu_err degu_priv_send_pull(degu_conn *conn, const degu_body *body,
+                                       bool raw)
 {
     const degu_str none = {NULL, 0};
     uint64_t left = body->length;
+    (void)raw;
     for (;;) {
         degu_str piece = {NULL, 0};
-        degu_err err = body->pull(body->ctx, &piece);
+        degu_err err = body->source.pull(body->ctx, &piece);
         if (err)
             return err;
         if (piece.len > left)
@@ -4107,14 +4391,16 @@ DEGU_PRIV degu_err degu_priv_push_error(degu_conn *conn, ptrdiff_t n,
 }
 
 /* The head has left, so a failure from here on is a message that is cut. */
-DEGU_PRIV degu_err degu_priv_send_push(degu_conn *conn, const degu_body *body)
+DEGU_PRIV degu_err degu_priv_send_push(degu_conn *conn, const degu_body *body,
+                                       bool raw)
 {
     uint64_t left = body->length;
     size_t step = 0;
     degu_err err = degu_priv_flush(conn);
+    (void)raw;
     while (!err && left) {
         ptrdiff_t n =
-            body->push(body->ctx, left, step ? 0 : DEGU_IO_BEGIN);
+            body->source.push(body->ctx, left, step ? 0 : DEGU_IO_BEGIN);
         err = degu_priv_push_error(conn, n, left);
         if (err)
             break;
@@ -4161,14 +4447,15 @@ DEGU_PRIV degu_err degu_priv_put_chunk_line(degu_conn *conn,
 }
 
 DEGU_PRIV degu_err degu_priv_send_chunks(degu_conn *conn,
-                                         const degu_body *body)
+                                         const degu_body *body, bool raw)
 {
     const degu_str crlf = {"\r\n", 2};
+    (void)raw;
     for (;;) {
         degu_chunk_out chunk;
         degu_err err;
         degu_priv_zero(&chunk, sizeof chunk);
-        err = body->next(body->ctx, &chunk);
+        err = body->source.next(body->ctx, &chunk);
         if (!err)
             err = degu_priv_put_chunk_line(conn, &chunk);
         if (err)
@@ -4315,8 +4602,10 @@ DEGU_PRIV degu_err degu_priv_lead(degu_conn *conn, degu_conn *from)
     return degu_priv_flush(conn);
 }
 
-DEGU_PRIV degu_err degu_priv_relay(degu_conn *conn, degu_conn *from, bool raw)
+DEGU_PRIV degu_err degu_priv_relay(degu_conn *conn, const degu_body *body,
+                                   bool raw)
 {
+    degu_conn *from = body->from;
     degu_err err = degu_priv_lead(conn, from);
     if (err)
         return err;
@@ -4331,49 +4620,102 @@ DEGU_PRIV degu_err degu_priv_relay(degu_conn *conn, degu_conn *from, bool raw)
     return err;
 }
 
+/* ---- Bodies ---- */
+
+DEGU_API degu_body degu_no_body(void)
+{
+    degu_body body;
+    degu_priv_zero(&body, sizeof body);
+    return body;
+}
+
+DEGU_API degu_body degu_body_bytes(const void *ptr, size_t len)
+{
+    degu_body body = degu_no_body();
+    if (len) {
+        body.send = degu_priv_send_bytes;
+        body.source.bytes = DEGU_PRIV_CAST(const char *, ptr);
+        body.length = len;
+        body.framing = DEGU_LENGTH;
+    }
+    return body;
+}
+
+DEGU_API degu_body degu_body_pull(degu_err (*pull)(void *ctx, degu_str *piece),
+                                  void *ctx, uint64_t length)
+{
+    degu_body body = degu_no_body();
+    body.send = degu_priv_send_pull;
+    body.source.pull = pull;
+    body.ctx = ctx;
+    body.length = length;
+    body.framing = DEGU_LENGTH;
+    return body;
+}
+
+DEGU_API degu_body degu_body_push(ptrdiff_t (*push)(void *ctx, uint64_t left,
+                                                    unsigned flags),
+                                  void *ctx, uint64_t length)
+{
+    degu_body body = degu_no_body();
+    if (length) {
+        body.send = degu_priv_send_push;
+        body.source.push = push;
+        body.ctx = ctx;
+        body.length = length;
+        body.framing = DEGU_LENGTH;
+    }
+    return body;
+}
+
+DEGU_API degu_body degu_body_chunks(degu_err (*next)(void *ctx,
+                                                     degu_chunk_out *chunk),
+                                    void *ctx)
+{
+    degu_body body = degu_no_body();
+    body.send = degu_priv_send_chunks;
+    body.source.next = next;
+    body.ctx = ctx;
+    body.framing = DEGU_CHUNKED;
+    return body;
+}
+
+DEGU_API degu_body degu_body_relay(degu_conn *from)
+{
+    degu_body body = degu_no_body();
+    if (from->framing != DEGU_NO_BODY) {
+        body.send = degu_priv_relay;
+        body.from = from;
+    }
+    return body;
+}
+
 /* ---- Sending messages ---- */
 
 /* How the body will be framed; an error if it cannot be sent any more. */
 DEGU_PRIV degu_err degu_priv_frame_body(const degu_body *body,
                                         degu_frame *frame)
 {
-    frame->framing = DEGU_NO_BODY;
+    const degu_conn *from = body->from;
+    frame->framing = body->framing;
     frame->length = body->length;
-    if (body->kind == DEGU_PRIV_BYTES || body->kind == DEGU_PRIV_PULL ||
-        body->kind == DEGU_PRIV_PUSH)
-        frame->framing = DEGU_LENGTH;
-    if (body->kind == DEGU_PRIV_CHUNKS)
+    if (!from)
+        return DEGU_OK;
+    frame->framing = from->framing;
+    frame->length = from->left;
+    if (frame->framing == DEGU_UNTIL_CLOSE)
         frame->framing = DEGU_CHUNKED;
-    if (body->kind == DEGU_PRIV_RELAY) {
-        if (body->from->touched || body->from->body == DEGU_PRIV_READ)
-            return DEGU_E_ORDER;
-        frame->framing = body->from->framing;
-        frame->length = body->from->left;
-        if (frame->framing == DEGU_UNTIL_CLOSE)
-            frame->framing = DEGU_CHUNKED;
-    }
-    return DEGU_OK;
+    return from->touched || from->body == DEGU_PRIV_READ ? DEGU_E_ORDER
+                                                         : DEGU_OK;
 }
 
 /* The body, behind the head that waits in the out buffer. */
 DEGU_PRIV degu_err degu_priv_send_content(degu_conn *conn,
                                           const degu_body *body, bool raw)
 {
-    const degu_str none = {NULL, 0};
     degu_err err;
     conn->sending = 1;
-    if (body->kind == DEGU_PRIV_BYTES)
-        err = degu_priv_send_piece(conn, body->bytes, none);
-    else if (body->kind == DEGU_PRIV_PULL)
-        err = degu_priv_send_pull(conn, body);
-    else if (body->kind == DEGU_PRIV_PUSH)
-        err = degu_priv_send_push(conn, body);
-    else if (body->kind == DEGU_PRIV_CHUNKS)
-        err = degu_priv_send_chunks(conn, body);
-    else if (body->kind == DEGU_PRIV_RELAY)
-        err = degu_priv_relay(conn, body->from, raw);
-    else
-        err = degu_priv_flush(conn);
+    err = body->send ? body->send(conn, body, raw) : degu_priv_flush(conn);
     conn->sending = 0;
     conn->out_len = 0;
     /* Part of a message has left: the other end must see that it is cut. */
@@ -4389,18 +4731,25 @@ DEGU_PRIV degu_err degu_priv_send_content(degu_conn *conn,
 DEGU_PRIV bool degu_priv_leaves_body(const degu_conn *conn,
                                      const degu_body *body)
 {
-    return conn->body != DEGU_PRIV_READ &&
-           !(body->kind == DEGU_PRIV_RELAY && body->from == conn);
+    return conn->body != DEGU_PRIV_READ && body->from != conn;
 }
 
-DEGU_API degu_err degu_send_response(degu_conn *conn, int status,
-                                     degu_str reason,
-                                     const degu_header *headers, size_t count,
-                                     degu_body body)
+/* The request in hand is answered; what is left of its body is not read. */
+DEGU_PRIV void degu_priv_end_answer(degu_conn *conn)
+{
+    conn->turn = DEGU_PRIV_READY;
+    conn->expect = 0;
+    if (conn->body != DEGU_PRIV_READ)
+        conn->body = DEGU_PRIV_LOST;
+}
+
+DEGU_PRIV degu_err degu_priv_send_answer(degu_conn *conn, int status,
+                                         degu_str reason,
+                                         const degu_header *headers,
+                                         size_t count, const degu_body *body)
 {
     degu_buffer b = degu_priv_out(conn);
     degu_frame frame;
-    bool close;
     degu_err err;
     if (!conn->server || conn->turn != DEGU_PRIV_ANSWER || conn->sending)
         return DEGU_E_ORDER;
@@ -4408,70 +4757,65 @@ DEGU_API degu_err degu_send_response(degu_conn *conn, int status,
         return DEGU_E_FINISHED;
     if (status >= 100 && status < 200)
         return DEGU_E_INTERIM_ANSWER;
-    err = degu_priv_frame_body(&body, &frame);
+    err = degu_priv_frame_body(body, &frame);
     if (err)
         return err;
     frame.close = conn->close || degu_priv_is_ending(conn) ||
-                  degu_priv_leaves_body(conn, &body);
+                  degu_priv_leaves_body(conn, body);
     err = degu_priv_format_response(&b, conn->method, status, reason, headers,
-                                    count, frame, &close);
+                                    count, &frame);
     if (err)
         return err;
     conn->out_len = b.len;
     conn->status = DEGU_PRIV_U16(status);
-    err = degu_priv_send_content(conn, &body, false);
+    err = degu_priv_send_content(conn, body, false);
     if (err && !conn->broken)
         return err;
-    conn->turn = DEGU_PRIV_READY;
-    conn->close = conn->close || close;
-    conn->expect = 0;
-    if (conn->body != DEGU_PRIV_READ)
-        conn->body = DEGU_PRIV_LOST;
+    conn->close = conn->close || frame.close;
+    degu_priv_end_answer(conn);
     return err;
 }
 
+DEGU_API degu_err degu_send_response(degu_conn *conn, int status,
+                                     degu_str reason,
+                                     const degu_header *headers, size_t count,
+                                     degu_body body)
+{
+    return degu_priv_send_answer(conn, status, reason, headers, count, &body);
+}
+
+/* The answer to HEAD tells of the length and has no more of the body. */
 DEGU_API degu_err degu_reply(degu_conn *conn, int status, const char *reason,
                              const char *text)
 {
     degu_str content = degu_string(text);
     degu_body body = degu_body_bytes(content.ptr, content.len);
-    char digits[16];
-    degu_buffer b = {digits, sizeof digits, 0};
-    degu_header length;
-    size_t count = 0;
-    degu_err err = DEGU_OK;
-    if (conn->method == DEGU_HEAD && content.len) {
-        err = degu_format_length(&b, content.len);
-        length.name = degu_string("content-length");
-        length.value = degu_bytes(digits, b.len);
-        count = 1;
-        body = degu_no_body();
+    if (conn->method == DEGU_HEAD) {
+        body.send = NULL;
+        body.framing = DEGU_NO_BODY;
     }
-    return err ? err
-               : degu_send_response(conn, status, degu_string(reason),
-                                    &length, count, body);
+    return degu_priv_send_answer(conn, status, degu_string(reason), NULL, 0,
+                                 &body);
 }
 
-/* The reasons of the statuses in DEGU_ERRORS (RFC 9110 15, RFC 6585). */
+/* The reasons of the statuses in DEGU_ERRORS (RFC 9110 15, RFC 6585), each
+   behind its number. */
 DEGU_PRIV const char *degu_priv_reason(int status)
 {
-    static const struct {
-        int status;
-        const char *reason;
-    } reasons[] = {{400, "Bad Request"},
-                   {408, "Request Timeout"},
-                   {413, "Content Too Large"},
-                   {414, "URI Too Long"},
-                   {417, "Expectation Failed"},
-                   {431, "Request Header Fields Too Large"},
-                   {501, "Not Implemented"},
-                   {503, "Service Unavailable"},
-                   {505, "HTTP Version Not Supported"}};
-    size_t i;
-    for (i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
-        if (reasons[i].status == status)
-            return reasons[i].reason;
-    return "Internal Server Error";
+    static const char reasons[] = "400Bad Request\0"
+                                  "408Request Timeout\0"
+                                  "413Content Too Large\0"
+                                  "414URI Too Long\0"
+                                  "417Expectation Failed\0"
+                                  "431Request Header Fields Too Large\0"
+                                  "500Internal Server Error\0"
+                                  "501Not Implemented\0"
+                                  "503Service Unavailable\0"
+                                  "505HTTP Version Not Supported\0";
+    const char *r = reasons;
+    while (*r && r[0] * 100 + r[1] * 10 + r[2] - '0' * 111 != status)
+        r += degu_string(r).len + 1;
+    return *r ? r + 3 : r;
 }
 
 DEGU_API degu_err degu_send_error(degu_conn *conn, degu_err err)
@@ -4482,16 +4826,13 @@ DEGU_API degu_err degu_send_error(degu_conn *conn, degu_err err)
     if (!conn->server || conn->sending)
         return DEGU_E_ORDER;
     conn->close = 1;
-    conn->turn = DEGU_PRIV_READY;
-    conn->expect = 0;
-    if (conn->body != DEGU_PRIV_READ)
-        conn->body = DEGU_PRIV_LOST;
+    degu_priv_end_answer(conn);
     if (status == 0 || conn->sent || conn->broken)
         return DEGU_OK;
     /* Whatever was asked, a peer must know that nothing follows. */
-    err = degu_format_response(&b, DEGU_GET, status,
-                               degu_string(degu_priv_reason(status)), NULL, 0,
-                               frame);
+    err = degu_priv_format_response(&b, DEGU_GET, status,
+                                    degu_string(degu_priv_reason(status)),
+                                    NULL, 0, &frame);
     if (err)
         return err;
     conn->out_len = b.len;
@@ -4538,26 +4879,25 @@ DEGU_API degu_err degu_send_request(degu_conn *conn, degu_method method,
 {
     degu_buffer b = degu_priv_out(conn);
     degu_frame frame;
-    bool close;
     degu_err err = degu_priv_check_turn(conn);
-    if (!err)
-        err = degu_priv_frame_body(&body, &frame);
     if (err)
         return err;
+    conn->sent = conn->heard = 0;
+    err = degu_priv_frame_body(&body, &frame);
     frame.close = false;
-    err = degu_priv_format_request(&b, method, target, headers, count, frame,
-                                   &close);
+    if (!err)
+        err = degu_priv_format_request(&b, method, target, headers, count,
+                                       &frame);
     if (!err)
         err = degu_priv_check_silence(conn);
     if (err)
         return err;
     conn->out_len = b.len;
-    conn->sent = 0;
     err = degu_priv_send_content(conn, &body, false);
     if (err && !conn->broken)
         return err;
     conn->method = method;
-    conn->close = conn->close || close;
+    conn->close = conn->close || frame.close;
     /* Who listens no longer may have answered already (RFC 9112 9.5). */
     if (!err || (err == DEGU_E_RESET && conn->deaf))
         conn->turn = DEGU_PRIV_AWAIT;
@@ -4622,6 +4962,8 @@ DEGU_API degu_err degu_send_body(degu_conn *conn, degu_body body,
 
 #define DEGU_PRIV_NEVER INT64_MAX
 #define DEGU_PRIV_JUST_NOW_NS 2000
+#define DEGU_PRIV_SEND_MS 100     /* that send() itself waits, */
+#define DEGU_PRIV_SEND_MUCH 16384 /* with so many bytes or more */
 
 DEGU_PRIV int64_t degu_priv_nanoseconds(void)
 {
@@ -4653,6 +4995,67 @@ DEGU_PRIV int degu_priv_remaining(degu_time now, degu_time then)
     if (then <= now)
         return 0;
     return DEGU_PRIV_CAST(int, DEGU_PRIV_MIN(then - now, 3600000));
+}
+
+/* ---- Spinning ---- */
+
+/* One time that it is tried. */
+typedef struct degu_priv_spell {
+    int64_t now; /* of the last look, in ns */
+    int64_t end;
+    int64_t shortest; /* time from one look to the next */
+    uint32_t looks;
+    bool paid;
+} degu_priv_spell;
+
+/* Shall it be tried this time, until then?  Each miss in a row doubles how
+   often it is not, up to a thousand times: then the other end has no core of
+   its own, or takes its time. */
+DEGU_PRIV bool degu_priv_begin_spell(degu_priv_spell *spell,
+                                     degu_priv_spin *spin, uint32_t us,
+                                     degu_time then)
+{
+    if (us == 0)
+        return false;
+    if (spin->rest) {
+        spin->rest--;
+        return false;
+    }
+    degu_priv_zero(spell, sizeof *spell);
+    spell->now = degu_priv_nanoseconds();
+    spell->end = spell->now + DEGU_PRIV_CAST(int64_t, us) * 1000;
+    if (then != DEGU_PRIV_NEVER)
+        spell->end = DEGU_PRIV_MIN(spell->end, then * 1000000);
+    return true;
+}
+
+/* Look again?  What is found after a gap has come because others had this core
+   meanwhile: to sleep would have been better. */
+DEGU_PRIV bool degu_priv_look_again(degu_priv_spell *spell, int found)
+{
+    const int64_t before = spell->now;
+    int64_t took;
+
+    spell->now = degu_priv_nanoseconds();
+    took = spell->now - before;
+    if (spell->looks++ == 0)
+        spell->shortest = took;
+    spell->paid = found > 0 && took <= spell->shortest * 4;
+    spell->shortest = DEGU_PRIV_MIN(took, spell->shortest);
+    return found == 0 && spell->now < spell->end;
+}
+
+/* What was there at the first look says nothing. */
+DEGU_PRIV void degu_priv_end_spell(const degu_priv_spell *spell,
+                                   degu_priv_spin *spin)
+{
+    if (spell->paid && spell->looks > 1)
+        spin->misses = 0;
+    if (spell->paid)
+        return;
+    if (spin->misses < 10)
+        spin->misses++;
+    spin->rest = DEGU_PRIV_CAST(uint16_t, (1u << spin->misses) - 1);
 }
 
 /* ---- Addresses ---- */
@@ -5154,8 +5557,8 @@ DEGU_PRIV int degu_priv_set_blocking(int fd, bool blocking)
                  blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
 }
 
-/* How long recv() waits by itself; -1: for ever. */
-DEGU_PRIV bool degu_priv_limit(int fd, int timeout_ms)
+/* How long recv() waits by itself, or send(); -1: for ever. */
+DEGU_PRIV bool degu_priv_limit(int fd, int which, int timeout_ms)
 {
     const int ms = timeout_ms == 0 ? 1 : timeout_ms;
     struct timeval limit;
@@ -5166,12 +5569,14 @@ DEGU_PRIV bool degu_priv_limit(int fd, int timeout_ms)
         limit.tv_usec = ms % 1000;
         limit.tv_usec *= 1000;
     }
-    return !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    return !setsockopt(fd, SOL_SOCKET, which, &limit, sizeof limit);
 }
 
 /* What the kernel shall do by itself: wait no longer than a step may last,
-   send small pieces at once, raise no signal. */
-DEGU_PRIV degu_err degu_priv_adopt(degu_socket *sock, int fd, int timeout_ms)
+   send small pieces at once, raise no signal.  ours: nobody else sends on it
+   and would be surprised that send() waits but briefly. */
+DEGU_PRIV degu_err degu_priv_adopt(degu_socket *sock, int fd, int timeout_ms,
+                                   bool ours)
 {
     const int one = 1;
 
@@ -5179,10 +5584,11 @@ DEGU_PRIV degu_err degu_priv_adopt(degu_socket *sock, int fd, int timeout_ms)
     sock->fd = fd;
     sock->timeout_ms = timeout_ms;
     sock->min_rate = DEGU_MIN_RATE;
-    if (!degu_priv_limit(fd, timeout_ms))
+    if (!degu_priv_limit(fd, SO_RCVTIMEO, timeout_ms))
         return degu_priv_broke(sock);
     /* AF_UNIX has no such option, and no need of it. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) && ours)
+        sock->local = degu_priv_limit(fd, SO_SNDTIMEO, DEGU_PRIV_SEND_MS);
 #ifdef SO_NOSIGPIPE
     (void)setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &one, sizeof one);
 #endif
@@ -5191,7 +5597,7 @@ DEGU_PRIV degu_err degu_priv_adopt(degu_socket *sock, int fd, int timeout_ms)
 
 DEGU_API degu_err degu_socket_init(degu_socket *sock, int fd, int timeout_ms)
 {
-    degu_err err = degu_priv_adopt(sock, fd, timeout_ms);
+    degu_err err = degu_priv_adopt(sock, fd, timeout_ms, false);
 
     if (!err && degu_priv_close_on_exec(fd))
         err = degu_priv_broke(sock);
@@ -5307,6 +5713,31 @@ DEGU_PRIV degu_err degu_priv_await(degu_socket *sock, short events)
     return DEGU_OK;
 }
 
+/* Looks for input before waiting.  1: there is some; 0: in vain; -1: it was not
+   tried. */
+DEGU_PRIV int degu_priv_look(degu_socket *sock, unsigned flags)
+{
+    const uint32_t us = DEGU_PRIV_MIN(sock->spin_us, DEGU_SPIN_MAX_US);
+    degu_priv_spell spell;
+    struct pollfd item;
+    int64_t since;
+    int n;
+
+    if (!degu_priv_begin_spell(&spell, &sock->spin, us, sock->deadline))
+        return -1;
+    since = spell.now;
+    item.fd = sock->fd;
+    item.events = POLLIN;
+    do {
+        item.revents = 0;
+        n = poll(&item, 1, 0);
+    } while (degu_priv_look_again(&spell, n));
+    degu_priv_end_spell(&spell, &sock->spin);
+    if (flags & DEGU_IO_BODY)
+        degu_priv_note_wait(sock, spell.now - since);
+    return n > 0 ? 1 : 0;
+}
+
 DEGU_API degu_err degu_socket_wait(degu_socket *sock, bool output,
                                    unsigned flags)
 {
@@ -5316,6 +5747,10 @@ DEGU_API degu_err degu_socket_wait(degu_socket *sock, bool output,
         return DEGU_E_AGAIN;
     if (!output && !(flags & DEGU_IO_BODY))
         sock->behind = 0;
+    if (!output && sock->deadline == 0)
+        degu_priv_begin_step(sock, degu_priv_nanoseconds());
+    if (!output && degu_priv_look(sock, flags) > 0)
+        return DEGU_OK;
     return degu_priv_await(sock, output ? POLLOUT : POLLIN);
 }
 
@@ -5371,6 +5806,7 @@ DEGU_API ptrdiff_t degu_socket_recv(void *ctx, void *buf, size_t len,
     const bool begins = flags & DEGU_IO_BEGIN || sock->deadline == 0;
     int64_t since = 0;
     bool wait;
+    int found;
 
     if (flags & DEGU_IO_PEEK)
         return degu_priv_peek(sock, buf);
@@ -5383,6 +5819,10 @@ DEGU_API ptrdiff_t degu_socket_recv(void *ctx, void *buf, size_t len,
         degu_priv_begin_step(sock, since = degu_priv_nanoseconds());
     /* The kernel's limit is a whole timeout, from now on. */
     wait = sock->deadline != DEGU_PRIV_NEVER && (!begins || sock->behind);
+    if (begins && (found = degu_priv_look(sock, flags)) >= 0) {
+        wait = !found && sock->deadline != DEGU_PRIV_NEVER;
+        since = 0; /* what has passed is counted */
+    }
     for (;;) {
         degu_err err = wait ? degu_priv_await(sock, POLLIN) : DEGU_OK;
         ssize_t n;
@@ -5402,15 +5842,14 @@ DEGU_API ptrdiff_t degu_socket_recv(void *ctx, void *buf, size_t len,
 }
 
 DEGU_PRIV ssize_t degu_priv_send_pieces(int fd, const degu_str *pieces,
-                                        size_t count)
+                                        size_t count, int flags)
 {
     struct iovec parts[4];
     struct msghdr message;
     size_t i;
 
     if (count == 1)
-        return send(fd, pieces->ptr, pieces->len,
-                    DEGU_PRIV_NOSIGNAL | MSG_DONTWAIT);
+        return send(fd, pieces->ptr, pieces->len, DEGU_PRIV_NOSIGNAL | flags);
     degu_priv_zero(&message, sizeof message);
     message.msg_iov = parts;
     for (i = 0; i < count && i < 4; i++) {
@@ -5419,11 +5858,31 @@ DEGU_PRIV ssize_t degu_priv_send_pieces(int fd, const degu_str *pieces,
         parts[i].iov_len = pieces[i].len;
         message.msg_iovlen++; /* size_t or int, as the system likes */
     }
-    return sendmsg(fd, &message, DEGU_PRIV_NOSIGNAL | MSG_DONTWAIT);
+    return sendmsg(fd, &message, DEGU_PRIV_NOSIGNAL | flags);
 }
 
-/* Never waits inside send(): over AF_UNIX the kernel would begin its timeout
-   anew with every buffer that the other end takes. */
+/* May send() itself wait?  Over AF_UNIX, with much to send, that is cheaper by
+   a twentieth than to be told of room, and the bytes are warm still when they
+   are taken; over TCP nothing is gained.  Briefly only: the kernel begins its
+   timeout anew with every buffer that the other end takes. */
+DEGU_PRIV bool degu_priv_sends_in_kernel(degu_socket *sock,
+                                         const degu_str *pieces, size_t count,
+                                         unsigned flags, int64_t *since)
+{
+    size_t i, total = 0;
+
+    if (!sock->local || sock->nonblocking || flags & DEGU_IO_NOWAIT)
+        return false;
+    for (i = 0; i < count; i++)
+        total += pieces[i].len;
+    if (total < DEGU_PRIV_SEND_MUCH)
+        return false;
+    *since = degu_priv_nanoseconds();
+    if (sock->deadline == 0)
+        degu_priv_begin_step(sock, *since);
+    return sock->deadline - *since / 1000000 > DEGU_PRIV_SEND_MS;
+}
+
 DEGU_API ptrdiff_t degu_socket_send(void *ctx, const degu_str *pieces,
                                     size_t count, unsigned flags)
 {
@@ -5433,7 +5892,15 @@ DEGU_API ptrdiff_t degu_socket_send(void *ctx, const degu_str *pieces,
     if (flags & DEGU_IO_BEGIN)
         sock->deadline = 0; /* begins when there is something to wait for */
     for (;;) {
-        ssize_t n = degu_priv_send_pieces(sock->fd, pieces, count);
+        int64_t since;
+        const bool waits =
+            degu_priv_sends_in_kernel(sock, pieces, count, flags, &since);
+        const ssize_t n = degu_priv_send_pieces(sock->fd, pieces, count,
+                                                waits ? 0 : MSG_DONTWAIT);
+        const int number = errno;
+        if (waits)
+            degu_priv_note_wait(sock, degu_priv_nanoseconds() - since);
+        errno = number;
         if (n > 0) {
             degu_socket_moved(sock, DEGU_PRIV_CAST(size_t, n));
             return n;
@@ -5727,7 +6194,8 @@ DEGU_PRIV int degu_priv_connect_local(int fd, const degu_priv_sockaddr *sa,
         if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit))
             return errno;
         if (connect(fd, &sa->any, len) == 0 || errno == EISCONN)
-            return 0;
+            return degu_priv_limit(fd, SO_SNDTIMEO, DEGU_PRIV_SEND_MS) ? 0
+                                                                       : errno;
         if (errno != EINTR)
             return errno;
     }
@@ -5792,7 +6260,7 @@ DEGU_API degu_err degu_connect(const degu_address *address, int timeout_ms,
     if (degu_priv_lacks_scope(address))
         return DEGU_E_SCOPE;
     sock->fd = degu_priv_new_socket(domain);
-    if (sock->fd < 0 || degu_priv_adopt(sock, sock->fd, timeout_ms))
+    if (sock->fd < 0 || degu_priv_adopt(sock, sock->fd, timeout_ms, true))
         number = errno;
     else if (domain == AF_UNIX)
         number = degu_priv_connect_local(
@@ -5861,6 +6329,7 @@ enum {
 #define DEGU_PRIV_STREAK 32       /* answers that make a favourite, */
 #define DEGU_PRIV_STREAK_MS 8     /* within this time */
 #define DEGU_PRIV_BRIEF_MS 1      /* the favourite's silence is borne */
+#define DEGU_PRIV_IN_VAIN 6       /* misses, and spinning does not pay here */
 #define DEGU_PRIV_ACCEPTS 16      /* connections accepted in a row */
 #define DEGU_PRIV_QUIET_MS 100    /* after which the standby sleeps */
 #define DEGU_PRIV_PAUSE_MS 100    /* between tries without descriptors */
@@ -6211,12 +6680,15 @@ DEGU_PRIV degu_slot *degu_priv_unqueue(degu_server *server)
     return slot;
 }
 
-DEGU_PRIV bool degu_priv_listen_again(degu_server *server)
+/* Later, if there is no memory to watch it. */
+DEGU_PRIV void degu_priv_listen_again(degu_server *server,
+                                      const degu_priv_call *me)
 {
     if (server->paused_until == 0)
-        return true;
-    server->paused_until = 0;
-    return degu_priv_watch(server, server->listener, DEGU_PRIV_TAG_LISTENER);
+        return;
+    server->paused_until = me->now + DEGU_PRIV_PAUSE_MS;
+    if (degu_priv_watch(server, server->listener, DEGU_PRIV_TAG_LISTENER))
+        server->paused_until = 0;
 }
 
 /* ---- The favourite ----
@@ -6252,14 +6724,18 @@ DEGU_PRIV void degu_priv_forget(degu_server *server)
     server->favourite = NULL;
     server->latest = NULL;
     if (slot)
-        (void)degu_priv_limit(slot->socket.fd, slot->socket.timeout_ms);
+        (void)degu_priv_limit(slot->socket.fd, SO_RCVTIMEO,
+                              slot->socket.timeout_ms);
 }
 
 /* One more answer on this connection. */
 DEGU_PRIV void degu_priv_note_answer(degu_server *server, degu_priv_call *me,
                                      degu_slot *slot)
 {
-    if (server->favourite == slot)
+    const bool spins =
+        server->config.spin_us && server->spin.misses < DEGU_PRIV_IN_VAIN;
+
+    if (server->favourite == slot || spins)
         return;
     if (server->latest != slot ||
         me->now - server->streak_since > DEGU_PRIV_STREAK_MS) {
@@ -6268,7 +6744,7 @@ DEGU_PRIV void degu_priv_note_answer(degu_server *server, degu_priv_call *me,
         server->streak = 0;
     }
     if (++server->streak >= DEGU_PRIV_STREAK &&
-        degu_priv_limit(slot->socket.fd, DEGU_PRIV_BRIEF_MS)) {
+        degu_priv_limit(slot->socket.fd, SO_RCVTIMEO, DEGU_PRIV_BRIEF_MS)) {
         server->favourite = slot;
         degu_priv_mute(server, slot);
     }
@@ -6306,7 +6782,7 @@ DEGU_PRIV void degu_priv_give_up(degu_server *server, degu_priv_call *me,
     slot->next = server->vacant;
     server->vacant = slot;
     if (!degu_priv_is_stopping(server))
-        (void)degu_priv_listen_again(server);
+        degu_priv_listen_again(server, me);
 }
 
 /* Tells the program of an exchange; request NULL: there was no good head. */
@@ -6703,8 +7179,9 @@ DEGU_PRIV bool degu_priv_fill(degu_server *server, degu_priv_call *me,
                    sizeof me->out);
     slot->told_in = slot->told_out = 0;
     slot->conn.ending = &server->stopping;
-    err = degu_priv_adopt(&slot->socket, fd, config->body_timeout_ms);
+    err = degu_priv_adopt(&slot->socket, fd, config->body_timeout_ms, true);
     slot->socket.min_rate = config->min_rate;
+    slot->socket.spin_us = config->spin_us;
     if (!err)
         err = degu_priv_open_way(server, slot);
     if (err) {
@@ -6736,7 +7213,7 @@ DEGU_PRIV void degu_priv_turn_away(degu_server *server, degu_priv_call *me,
     degu_socket sock;
     degu_conn conn;
 
-    if (server->config.transport.open || degu_priv_adopt(&sock, fd, 0)) {
+    if (server->config.transport.open || degu_priv_adopt(&sock, fd, 0, true)) {
         close(fd);
         return;
     }
@@ -6914,6 +7391,27 @@ DEGU_PRIV degu_err degu_priv_event(degu_server *server, degu_priv_call *me,
     return degu_priv_turn(server, me, slot) ? DEGU_OK : DEGU_MORE;
 }
 
+/* As degu_priv_wait(), with spinning before.  *missed: that was in vain, and
+   nothing was waited for yet. */
+DEGU_PRIV int degu_priv_wait_awake(degu_server *server, uint64_t *tags,
+                                   degu_time then, int timeout, bool *missed)
+{
+    degu_priv_spell spell;
+    int n;
+
+    *missed = false;
+    if (timeout == 0 ||
+        !degu_priv_begin_spell(&spell, &server->spin, server->config.spin_us,
+                               then))
+        return degu_priv_wait(server, tags, timeout);
+    do
+        n = degu_priv_wait(server, tags, 0);
+    while (degu_priv_look_again(&spell, n));
+    degu_priv_end_spell(&spell, &server->spin);
+    *missed = n == 0;
+    return n;
+}
+
 /* Waits until then at most, and handles what happened.  As above. */
 DEGU_PRIV degu_err degu_priv_poll_once(degu_server *server, degu_priv_call *me,
                                        degu_time then)
@@ -6923,13 +7421,13 @@ DEGU_PRIV degu_err degu_priv_poll_once(degu_server *server, degu_priv_call *me,
         me->signalled ? 0 : degu_priv_remaining(before, then);
     uint64_t tags[DEGU_PRIV_BATCH];
     degu_err err = DEGU_OK;
-    bool knocks = false;
+    bool knocks = false, missed;
     int i, n;
 
-    n = degu_priv_wait(server, tags, timeout);
+    n = degu_priv_wait_awake(server, tags, then, timeout, &missed);
     if (n < 0 && errno != EINTR)
         return DEGU_E_SYSTEM;
-    if ((n < 0 || me->signalled) && server->config.on_signal &&
+    if ((n < 0 || me->signalled || missed) && server->config.on_signal &&
         server->config.on_signal(server->config.user, me->worker))
         return DEGU_E_INTERRUPTED;
     me->signalled = false;
@@ -6981,9 +7479,8 @@ DEGU_PRIV degu_err degu_priv_own(degu_server *server, degu_priv_call *me)
             return err;
         if (server->ready_first && !degu_priv_turns(server, me))
             return DEGU_MORE;
-        if (server->paused_until && me->now >= server->paused_until &&
-            !degu_priv_listen_again(server))
-            return DEGU_E_SYSTEM;
+        if (me->now >= server->paused_until)
+            degu_priv_listen_again(server, me);
         if (me->asked >= server->next_deadline)
             degu_priv_expire(server, me);
     }
@@ -7216,7 +7713,8 @@ DEGU_PRIV bool degu_priv_config_is_good(const degu_server_config *config)
            config->idle_timeout_ms >= -1 && config->head_timeout_ms >= -1 &&
            config->body_timeout_ms >= -1 && config->linger_ms >= 0 &&
            config->stop_ms >= -1 && config->takeover_ms >= 0 &&
-           config->backlog >= 1 && config->mode <= 0777 &&
+           config->spin_us <= DEGU_SPIN_MAX_US && config->backlog >= 1 &&
+           config->mode <= 0777 &&
            !config->transport.open == !config->transport.handshake &&
            !config->transport.open == !config->transport.close;
 }

@@ -2,6 +2,7 @@
 """The extension, and the version, which degu.h has; all else stands in
 pyproject.toml."""
 
+import os
 import re
 from glob import glob
 
@@ -20,7 +21,12 @@ setup(
             sources=sorted(glob('py/src/*.c')),
             include_dirs=['.'],
             depends=['degu.h'] + sorted(glob('py/src/*.h')),
-            extra_compile_args=['-pthread', '-fvisibility=hidden'],
+            extra_compile_args=[
+                '-pthread', '-fvisibility=hidden', '-fno-plt',
+                # Python's own flags may ask for less, and yours for what
+                # you like.
+                *([] if 'CFLAGS' in os.environ else ['-O3']),
+            ],
             extra_link_args=['-pthread'],
         ),
     ],

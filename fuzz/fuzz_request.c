@@ -23,6 +23,7 @@ static void request_inside(const degu_request *r, const char *head, size_t len)
 
 static void note_request(const degu_request *r)
 {
+    degu_range range;
     fuzz_note(r->method);
     fuzz_note(r->framing);
     fuzz_note(r->content_length);
@@ -30,7 +31,8 @@ static void note_request(const degu_request *r)
     fuzz_note_view(r->host);
     fuzz_note(r->close);
     fuzz_note(r->expect_continue);
-    fuzz_note(r->range.stop);
+    if (degu_find_range(&r->fields, &range))
+        fuzz_note(range.stop);
 }
 
 /* What was parsed can be sent, and says the same.  A body that nobody waits

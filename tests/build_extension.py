@@ -34,9 +34,9 @@ def build(directory, flags=()):
     if os.path.exists(target) and os.path.getmtime(target) > newest:
         return target
     command = shlex.split(os.environ.get('CC', 'cc'))
-    command += shlex.split(os.environ.get('CFLAGS', '-O2'))
-    command += ['-fPIC', '-shared', '-fvisibility=hidden', '-pthread',
-                '-I' + ROOT, '-I' + include, *flags]
+    command += shlex.split(os.environ.get('CFLAGS', '-O3'))
+    command += ['-fPIC', '-fno-plt', '-shared', '-fvisibility=hidden',
+                '-pthread', '-I' + ROOT, '-I' + include, *flags]
     command += [name for name in files if name.endswith('.c')]
     command += shlex.split(os.environ.get('LDFLAGS', ''))
     # The old one may be mapped into a running process: never written over.

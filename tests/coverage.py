@@ -79,6 +79,8 @@ def programs():
     found += [('poll-', 'test_server', ['-DDEGU_USE_POLL'])]
     found += [('32-bit-', 'test_format', ['-m32', '-O2'])]
     kernels = ['test_table', 'test_vectors']
+    found += [('small-', test, ['-DDEGU_SMALL'])
+              for test in [*kernels, 'test_format']]
     # As a compiler builds it that is not known.
     found += [('portable-', test, ['-U__GNUC__', '-DDEGU_NO_SIMD'])
               for test in kernels + ['test_exchange', 'test_server']]

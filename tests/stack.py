@@ -6,6 +6,7 @@
 Fails if a function's frame is larger than FRAME or of a size that is known
 only when it is called, if the deepest path needs more than PATH, and if a
 function calls itself, by whatever way: then there would be no deepest one.
+A call through degu_body.send counts as one of each function that may be there.
 What callbacks need, those of io and of bodies, is the program's and comes on
 top.  (dynamic,bounded: arguments are pushed, no more than the bytes shown.)
 """
@@ -23,18 +24,29 @@ PATH = 1536
 NODE = re.compile(r'node: { title: "([^"]+)" label: "[^"]*'
                   r'\\n(\d+) bytes \(([a-z,]+)\)')
 EDGE = re.compile(r'edge: { sourcename: "([^"]+)" targetname: "([^"]+)"')
+# The functions that degu_body.send points to, and where they are called.
+SENDER = 'degu_priv_send_content'
+SENT = ('degu_priv_send_bytes', 'degu_priv_send_pull', 'degu_priv_send_push',
+        'degu_priv_send_chunks', 'degu_priv_relay')
 
 
 class Graph:
-    """What the compiler says about one object."""
+    """What the compiler says about one object; kept are the names of the
+    functions that a linker leaves of it, if not all."""
 
-    def __init__(self, text):
+    def __init__(self, text, kept=None):
         self.frames = {name: (int(size), kind)
                        for (name, size, kind) in NODE.findall(text)}
         self.calls = {}
         for (caller, callee) in EDGE.findall(text):
             if callee in self.frames:  # not what another object has
                 self.calls.setdefault(caller, set()).add(callee)
+        full = {short(name): name for name in self.frames}
+        lost = [name for name in (SENDER, *SENT) if name not in full]
+        if lost:
+            raise SystemExit('not there as a function: ' + ' '.join(lost))
+        self.calls[full[SENDER]].update(
+            full[name] for name in SENT if kept is None or name in kept)
         self.deepest = {}
 
     def depth(self, name, above=()):

@@ -17,7 +17,7 @@ from typing import Any
 
 import degu
 from degu._address import format_address
-from degu._arguments import build_parser, get_address
+from degu._arguments import DEFAULT_ADDRESS, build_parser, get_address
 
 _PIECE = 65536
 _MIB = 1024 * 1024
@@ -138,10 +138,28 @@ def _build_app(args: argparse.Namespace) -> Any:
     return WSGIApp(app) if args.wsgi else app
 
 
+def _take_address(args: argparse.Namespace) -> Any:
+    """The socket that was passed to this process, or else the address."""
+    from degu.server import take_listeners
+
+    with _about('LISTEN_FDS'):
+        passed = take_listeners()
+    if not passed:
+        if args.address is None:
+            args.address = DEFAULT_ADDRESS
+        return get_address(args)
+    if len(passed) > 1:
+        raise _Failure(f'LISTEN_FDS: need one socket; got {len(passed)}')
+    if args.address is not None:
+        args.parser.error('--address beside a socket that was passed')
+    args.address = format_address(passed[0].getsockname())
+    return passed[0]
+
+
 def _serve(args: argparse.Namespace) -> int:
     from degu.server import Server
 
-    address = get_address(args)
+    address = _take_address(args)
     app = _build_app(args)
     options = {'timeout': args.timeout, 'max_connections': args.max_connections}
     options = {key: value for (key, value) in options.items() if value}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """The one *address* argument of servers and clients."""
 
+import math
 import os
 import socket
 from typing import Any, Union
@@ -53,17 +54,17 @@ def check_address(address: Any) -> socket.AddressFamily:
     )
 
 
-def check_timeout(timeout: Any) -> None:
+def check_timeout(timeout: Any, name: str = 'timeout') -> None:
     """Refuses what is not a time in seconds that can be waited."""
     if type(timeout) not in (int, float):
         raise TypeError(
-            f'timeout: need an int or float; got a {type(timeout)!r}: '
+            f'{name}: need an int or float; got a {type(timeout)!r}: '
             f'{timeout!r}'
         )
     # A million seconds is longer than anybody waits and fits everywhere.
     if not 0 < timeout <= 1000000:
         raise ValueError(
-            f'timeout: need 0 < timeout <= 1000000; got {timeout!r}'
+            f'{name}: need 0 < {name} <= 1000000; got {timeout!r}'
         )
 
 
@@ -75,3 +76,18 @@ def check_rate(rate: Any) -> None:
         )
     if not 0 <= rate < 2**31:
         raise ValueError(f'min_rate: need 0 <= min_rate < 2**31; got {rate!r}')
+
+
+def check_spin(spin: Any) -> None:
+    """Refuses what is not a time in seconds to spin, or 0 for not at all."""
+    if type(spin) not in (int, float):
+        raise TypeError(
+            f'spin: need an int or float; got a {type(spin)!r}: {spin!r}'
+        )
+    if not 0 <= spin <= 1:
+        raise ValueError(f'spin: need 0 <= spin <= 1; got {spin!r}')
+
+
+def microseconds(seconds: float) -> int:
+    """A time that is not 0 stays one that is not."""
+    return math.ceil(seconds * 1000000)

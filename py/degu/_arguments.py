@@ -7,6 +7,8 @@ from typing import Any
 
 from degu._address import Address, check_timeout, parse_address
 
+DEFAULT_ADDRESS = '127.0.0.1:8000'
+
 _DESCRIPTION = 'Serves a directory or an app, gets what is at a URI.'
 
 _EXIT = """\
@@ -23,6 +25,9 @@ An ADDRESS is one of
 """
 
 _SERVE = _ADDRESSES + """
+A socket that listens already may be passed as systemd does it, in LISTEN_FDS
+and LISTEN_PID (sd_listen_fds(3)).  It has to be one, and --address left out.
+
 The first line on stdout is the ADDRESS that the server is bound to.  Ctrl-C and
 SIGTERM end it once the requests in hand are answered, at most some seconds
 later; a second one ends it at once.
@@ -88,8 +93,9 @@ def _add_serve(commands: Any, common: argparse.ArgumentParser) -> None:
     add('target', metavar='DIR|MODULE:APP',
         help='a directory; or an app: a module that can be imported from here '
              'and a name in it, such as pkg.mod:app or mod:site.app')
-    add('--address', default='127.0.0.1:8000',
-        help='where to listen (default: %(default)s)')
+    add('--address',
+        help=f'where to listen (default: {DEFAULT_ADDRESS}, or the socket '
+             'that was passed)')
     add('--listing', action='store_true',
         help='list directories; without it they are not found')
     add('--wsgi', action='store_true', help='the app is a WSGI program')

@@ -118,6 +118,7 @@ class Connection:
         sock: socket | _Socket,
         base_headers: tuple[tuple[str, str], ...] | None = None,
         min_rate: int = 256,
+        spin_us: int = 0,
     ) -> Connection: ...
     @property
     def sock(self) -> Any: ...
@@ -129,8 +130,6 @@ class Connection:
     def bodies(self) -> API: ...
     @property
     def closed(self) -> bool: ...
-    @property
-    def _heard(self) -> bool: ...
     @property
     def peer(self) -> Any: ...
     def request(
@@ -181,6 +180,8 @@ class Loop:
         max_requests: int,
         timeout_ms: int,
         min_rate: int,
+        spin_us: int,
+        stop_ms: int,
         exchanges: bool = False,
         secure: bool = False,
     ) -> Loop: ...

@@ -25,6 +25,12 @@ Handler = Callable[[Any, Any, Any], Any]
 OnConnect = Callable[[Any, Any], Any]
 
 
+# inspect.CO_VARARGS.
+_TAKES_MORE = 4
+
+# What makes the signature of a function another than that of its code.
+_HIDING = {'__signature__', '__wrapped__'}
+
 # A chain of wrappers longer than this one is a ring.
 _MAX_WRAPPERS = 100
 
@@ -98,9 +104,23 @@ def settle_app(app: Any) -> Handler:
     return lambda session, request, api: app(request)
 
 
+def _takes_plainly(function: types.FunctionType, count: int) -> bool:
+    """The same of a function that nothing is hidden behind."""
+    code = function.__code__
+    most = code.co_argcount
+    least = most - len(function.__defaults__ or ())
+    if code.co_kwonlyargcount > len(function.__kwdefaults__ or ()):
+        return False
+    return least <= count and (
+        count <= most or bool(code.co_flags & _TAKES_MORE)
+    )
+
+
 def _forms(app: Any) -> tuple[bool, bool]:
     """Does it take three arguments, does it take one?  A wrapper that takes
     both does what the function that it wraps does."""
+    if type(app) is types.FunctionType and not vars(app).keys() & _HIDING:
+        return (_takes_plainly(app, 3), _takes_plainly(app, 1))
     forms = None
     for signature in _signatures(app):
         found = (_takes(signature, 3), _takes(signature, 1))

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import socket
 import ssl
 import stat
 import threading
@@ -514,6 +515,31 @@ def is_refusal(error: BaseException) -> bool:
     cipher: that does not say it.
     """
     return _alert_of(error) in _REFUSALS
+
+
+def wrap_socket(
+    sslctx: ssl.SSLContext, sock: socket.socket, **options: Any
+) -> ssl.SSLSocket:
+    """The TLS socket that takes the place, and the descriptor, of the
+    connected *sock*, its handshake still to be done.
+
+    *sock* is closed if this fails.  A connection that was reset meanwhile is
+    a `ConnectionResetError`, as it is when that happens a moment later."""
+    try:
+        # wrap_socket() would raise, too, and leave a socket behind.
+        sock.getpeername()
+        return sslctx.wrap_socket(
+            sock,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=False,
+            **options,
+        )
+    except BaseException as error:
+        sock.close()
+        if getattr(error, 'errno', None) != errno.ENOTCONN:
+            raise
+        reset = errno.ECONNRESET
+        raise ConnectionResetError(reset, os.strerror(reset)) from None
 
 
 def explain(error: BaseException) -> str:

@@ -259,6 +259,7 @@ class Session(_Unique, dict[Any, Any]):
     __slots__ = (
         '_address',
         '_credentials',
+        '_kept',
         '_max_requests',
         '_message',
         '_peer',
@@ -270,8 +271,9 @@ class Session(_Unique, dict[Any, Any]):
     _credentials: tuple[int, int, int] | None
     _max_requests: int
     _message: str | None
-    # The server's: who the peer is under TLS, what counts requests, and what
-    # on_connect was given.
+    # The server's: connections that end with this one, by their keys; who the
+    # peer is under TLS, what counts requests, and what on_connect was given.
+    _kept: dict[str, Any] | None
     _peer: Any
     _reader: Any
     _sock: Any
@@ -299,6 +301,7 @@ class Session(_Unique, dict[Any, Any]):
         self._address = address
         self._credentials = credentials
         self._max_requests = max_requests
+        self._kept = None
         self._message = None
         self._peer = None
         self._reader = None

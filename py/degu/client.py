@@ -7,7 +7,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from degu._address import Address, check_address, check_rate, check_timeout
+from degu._address import (
+    Address,
+    check_address,
+    check_rate,
+    check_spin,
+    check_timeout,
+    microseconds,
+)
 from degu.base import Connection, DeguError, Response
 
 if TYPE_CHECKING:
@@ -77,21 +84,31 @@ def exchange_kept(
 
     What the other end closed before the first byte of its response is sent
     once more if it is a GET or HEAD; else the error is raised (RFC 9110
-    9.2.2, RFC 9112 9.3.1).  A body that is still unread is an error, or with
-    *forget* only the end of its connection.  After any error the connection
-    is closed, unless nothing of the request had been sent.
+    9.2.2, RFC 9112 9.3.1), of which `sent` and `answered` tell more.  A body
+    that is still unread is an error, or with *forget* only the end of its
+    connection.  After any error the connection is closed, unless nothing of
+    the request had been sent.
     """
     if conn is not None and _is_usable(conn, forget):
         try:
             return (conn, conn.request(method, uri, headers, body))
-        except ConnectionError:
-            if method not in _REPEATABLE or conn._heard:
+        except ConnectionError as error:
+            if method not in _REPEATABLE or getattr(error, 'answered', True):
                 raise
-    conn = client.connect()
+    conn = _connect(client)
     try:
         return (conn, conn.request(method, uri, headers, body))
     except BaseException:
         conn.close()
+        raise
+
+
+def _connect(client: 'Client') -> Connection:
+    try:
+        return client.connect()
+    except (DeguError, OSError) as error:
+        for name in ('sent', 'answered'):
+            setattr(error, name, False)
         raise
 
 
@@ -121,8 +138,10 @@ class Client:
     default made of the address, or None; *timeout*, in seconds, of connecting
     and of every step of an exchange, 65 by default, or None; *min_rate*, bytes
     a second that the other end has to keep up, on average, while a body is
-    waited for, or room to send one, 256 by default, or 0; and *on_connect*,
-    called with each new connection, which only the answer True keeps.
+    waited for, or room to send one, 256 by default, or 0; *spin*, seconds to
+    look for an answer before waiting for it, 0 by default, for a server on this
+    host that has a core of its own; and *on_connect*, called with each new
+    connection, which only the answer True keeps.
 
     `connect()` makes connections.  `request()` and its shortcuts use one that
     the client keeps for the calling thread, so several threads may share a
@@ -142,6 +161,7 @@ class Client:
         'min_rate',
         'on_connect',
         'options',
+        'spin',
         'timeout',
     )
 
@@ -165,6 +185,7 @@ class Client:
         self.authorization: str | None = options.pop('authorization', None)
         self.timeout: float | None = options.pop('timeout', 65)
         self.min_rate: int = options.pop('min_rate', 256)
+        self.spin: float = options.pop('spin', 0)
         self.on_connect: OnConnect | None = options.pop('on_connect', None)
         if options:
             raise TypeError(
@@ -176,6 +197,7 @@ class Client:
         if self.timeout is not None:
             check_timeout(self.timeout)
         check_rate(self.min_rate)
+        check_spin(self.spin)
         if self.on_connect is not None and not callable(self.on_connect):
             raise TypeError(f'on_connect: not callable: {self.on_connect!r}')
         self.base_headers: tuple[tuple[str, str], ...] | None = None
@@ -237,7 +259,12 @@ class Client:
         """A new connection."""
         sock = self.create_socket()
         try:
-            conn = Connection(sock, self.base_headers, self.min_rate)
+            conn = Connection(
+                sock,
+                self.base_headers,
+                self.min_rate,
+                microseconds(self.spin),
+            )
             if self.on_connect is not None:
                 if self.on_connect(conn) is not True:
                     raise ValueError('on_connect() did not return True')
@@ -263,7 +290,8 @@ class Client:
         closed it before the first byte of the response, as servers do with
         idle ones, a GET or HEAD is sent once more on a new one; for other
         methods the ConnectionError is raised.  Raises what `connect()` and
-        `Connection.request()` do.
+        `Connection.request()` do; `sent` and `answered` of the exception say
+        whether the request may be sent again.
         """
         conn = self._take_kept()
         try:
@@ -383,23 +411,20 @@ class SSLClient(Client):
         end checked."""
         sock = super().create_socket()
         name = self.ssl_host
+        secure: ssl.SSLSocket = tls().wrap_socket(
+            self._sslctx,
+            sock,
+            # To a certificate an address has no scope.
+            server_hostname=None if name is None else _bare(name),
+        )
         try:
-            # It takes sock's place, with its timeout, and its descriptor.
-            secure: ssl.SSLSocket
-            sock = secure = self._sslctx.wrap_socket(
-                sock,
-                # To a certificate an address has no scope.
-                server_hostname=None if name is None else _bare(name),
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,
-            )
             secure.do_handshake()
             tls().check_handshake(secure, self._pins)
         except OSError as error:
-            sock.close()
+            secure.close()
             raise tls().translate(error)
         except BaseException:
-            sock.close()
+            secure.close()
             raise
         return secure
 

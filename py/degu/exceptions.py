@@ -22,7 +22,17 @@ class DeguError(Exception):
     `code` is the name in the list, such as `'E_TARGET'`; `status` what a
     server answers with, or 0; `offset` where in its head, trailer or chunk
     line the byte stands that caused it, or None.
+
+    What a request raises, be it one of these or an OSError, has `sent` and
+    `answered`.  Not `sent`: no byte of the request has left, so it may be sent
+    again on a new connection, whatever its method.  Not `answered`: no byte of
+    a response has come, so what may be done twice may be sent again (RFC 9110
+    9.2.2).
     """
+
+    # Who cannot say better says this.
+    sent = True
+    answered = True
 
     def __init__(self, message: str = '', code: str = '', status: int = 0,
                  offset: int | None = None) -> None:
@@ -51,5 +61,5 @@ class CertificateRefusedError(DeguError, ConnectionError):
 class EmptyPreambleError(DeguError, ConnectionError):
     """The other end closed the connection before the first byte of a message.
 
-    A request that can be repeated may be sent again, on a new connection.
+    `sent` and `answered` say whether a request may be sent again.
     """

@@ -2,17 +2,24 @@
 """The HTTP server."""
 
 import contextlib
-import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from degu import IPv4_ANY, IPv4_LOOPBACK, IPv6_ANY, IPv6_LOOPBACK
-from degu._address import Address, check_address, check_rate, check_timeout
+from degu._address import (
+    Address,
+    check_address,
+    check_rate,
+    check_spin,
+    check_timeout,
+    microseconds,
+)
 from degu._degu import Loop, Reader
 from degu._earlier import (
     check_bodies,
@@ -33,14 +40,14 @@ __all__ = (
     'Server',
     'Session',
     'build_server_sslctx',
+    'take_listeners',
 )
 
 if TYPE_CHECKING:
+    import logging
     import ssl
 
     from degu._tls import build_server_sslctx
-
-log = logging.getLogger('degu.server')
 
 App = (
     Callable[[Session, Request, API], tuple[Any, ...] | Response]
@@ -69,12 +76,25 @@ class Exchange(NamedTuple):
     error: str | None
 
 
+def _log() -> 'logging.Logger':
+    import logging  # takes a third of the time that importing this would
+
+    return logging.getLogger('degu.server')
+
+
+def _tell(text: str, *args: Any) -> None:
+    """Logs what is no fault.  Who has not even imported logging cannot want
+    to hear it."""
+    if 'logging' in sys.modules:
+        _log().info(text, *args, stacklevel=2)
+
+
 # Seconds between tries to start a thread that the system could not give.
 _RETRY_SECONDS = 0.1
 
-# Seconds for which threads are waited for once serving has stopped.  Those
-# that are inside an app then are left behind.
-_JOIN_SECONDS = 6
+# Seconds for which threads are waited for once the requests in hand have been
+# cut.  Those that are inside an app then are left behind.
+_JOIN_SECONDS = 1
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -93,8 +113,10 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
         'on_exchange': None,
         'timeout': 15,
         'min_rate': 256,
+        'spin': 0,
         'max_connections': 25,
         'max_requests_per_connection': 100,
+        'stop_timeout': 5,
     }
     given = dict(given)
     if 'max_requests' in given:
@@ -114,6 +136,8 @@ def _build_options(name: str, given: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f'on_exchange: not callable: {hook!r}')
     check_timeout(options['timeout'])
     check_rate(options['min_rate'])
+    check_spin(options['spin'])
+    check_timeout(options['stop_timeout'], 'stop_timeout')
     _check_count('max_connections', options['max_connections'])
     _check_count(
         'max_requests_per_connection', options['max_requests_per_connection']
@@ -139,6 +163,47 @@ def _listen(address: Any) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _check_listener(sock: socket.socket) -> None:
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError(f'address: a socket that does not listen: {sock!r}')
+
+
+# What a program is given first, as sd_listen_fds(3) has it.
+_LISTEN_FDS_START = 3
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def take_listeners() -> list[socket.socket]:
+    """The sockets that whoever started this process has passed to it, as
+    systemd does with socket activation (sd_listen_fds(3)); none if there are
+    none, or if they are for another process.
+
+    They are not inherited by programs that this one starts, nor are the
+    variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES: they are taken out of
+    the environment, so that a second call returns none.
+
+    Raises ValueError if the variables are no numbers, OSError if what was
+    passed is no socket.
+    """
+    (pid, count, _) = (
+        os.environ.pop(name, '')
+        for name in ('LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES')
+    )
+    if not pid or not count:
+        return []
+    if not (_is_number(pid) and _is_number(count)):
+        raise ValueError(f'bad LISTEN_PID or LISTEN_FDS: {pid!r}, {count!r}')
+    if int(pid) != os.getpid():
+        return []
+    fds = range(_LISTEN_FDS_START, _LISTEN_FDS_START + int(count))
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return [socket.socket(fileno=fd) for fd in fds]
 
 
 def _identify(path: Any) -> tuple[int, int] | None:
@@ -207,11 +272,16 @@ class Server:
 
     The options are *timeout*, in seconds, of every step, 15 by default;
     *min_rate*, bytes a second that the other end has to keep up, on average,
-    while a body or an answer is waited for, 256 by default, or 0;
+    while a body or an answer is waited for, 256 by default, or 0; *spin*,
+    seconds to look for input before waiting for it, 0 by default, for clients
+    on this host that have a core of their own;
     *max_connections* at one time, 25; *max_requests_per_connection*, 100;
+    *stop_timeout*, seconds that requests in hand have at the end, 5;
     *bodies*, classes of one's own in place of `degu.base.api`; and
     *on_exchange*, called as ``on_exchange(session, exchange)`` behind each
     exchange, with an `Exchange`.  An exception of it is logged.
+
+    A ``with`` block ends with `close()`.
 
     Raises TypeError or ValueError for a bad address, app or option, and OSError
     if the address cannot be had; nothing is left behind then.  It may be
@@ -232,6 +302,7 @@ class Server:
         self.app = app
         self._file: tuple[int, int] | None = None
         if isinstance(address, socket.socket):
+            _check_listener(address)
             self.sock = address
         else:
             self.sock = _listen(address)
@@ -242,6 +313,17 @@ class Server:
         self._stopped = False
         self._ended = False
         self._is_short = False  # of threads
+        self._spawning = threading.Lock()
+        # Who settles whether it will serve or be closed.
+        self._lock = threading.Lock()
+        self._server: int | None = None  # the thread of serve_forever()
+        self._returned = threading.Event()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         app = getattr(self.app, '__qualname__', None)
@@ -264,6 +346,10 @@ class Server:
         return self.options['min_rate']
 
     @property
+    def spin(self) -> Any:
+        return self.options['spin']
+
+    @property
     def max_connections(self) -> Any:
         return self.options['max_connections']
 
@@ -271,12 +357,29 @@ class Server:
     def max_requests(self) -> Any:
         return self.options['max_requests_per_connection']
 
+    @property
+    def stop_timeout(self) -> Any:
+        return self.options['stop_timeout']
+
     def serve_forever(self) -> None:
-        """Serves until `shutdown()` or, in the main thread, Ctrl-C."""
-        if self._loop is not None:
-            raise RuntimeError('the server is serving already')
-        if self.sock.fileno() < 0:
-            raise RuntimeError('the server has ended: make another one')
+        """Serves until `shutdown()` or, in the main thread, Ctrl-C; then the
+        requests in hand have *stop_timeout* to be answered.  Returns at once
+        if it has been closed."""
+        with self._lock:
+            if self._returned.is_set() and self._server is None:
+                return
+            if self._server is not None and not self._returned.is_set():
+                raise RuntimeError('the server is serving already')
+            if self.sock.fileno() < 0:
+                raise RuntimeError('the server has ended: make another one')
+            self._server = threading.get_ident()
+        try:
+            self._run()
+        finally:
+            self._close()
+            self._returned.set()
+
+    def _run(self) -> None:
         loop = self._loop = Loop(
             self.sock.fileno(),
             self._handler,
@@ -285,11 +388,13 @@ class Server:
             self.max_requests,
             max(1, round(self.timeout * 1000)),
             self.min_rate,
+            microseconds(self.spin),
+            round(self.stop_timeout * 1000),
             self._on_exchange is not None,
             self._is_secure,
         )
-        log.info('Starting Degu %s @ %r', type(self).__name__, self.address)
-        log.info(
+        _tell('Starting Degu %s @ %r', type(self).__name__, self.address)
+        _tell(
             '[timeout=%r, max_connections=%r, max_requests=%r]',
             self.timeout,
             self.max_connections,
@@ -302,11 +407,28 @@ class Server:
             loop.stop()
             self._join()
             self._loop = None
-            self._close()
+
+    def close(self) -> None:
+        """Ends the server: `shutdown()`, waits until `serve_forever()` has
+        returned if it was called, in another thread, and gives back the socket
+        and the file of an AF_UNIX address.  May be called again, and is not
+        for signal handlers.
+
+        Raises RuntimeError in the thread that serves."""
+        self.shutdown()
+        with self._lock:
+            if self._server is None:
+                self._close()
+                self._returned.set()
+        if not self._returned.is_set():
+            if self._server == threading.get_ident():
+                raise RuntimeError('close() inside of serve_forever()')
+            self._returned.wait()
 
     def shutdown(self) -> None:
         """Makes `serve_forever()` return once the requests in hand are
-        answered.  May be called from any thread and any signal handler."""
+        answered, or *stop_timeout* is over and they have been cut.  May be
+        called from any thread and any signal handler."""
         self._stopped = True
         loop = self._loop
         if loop is not None:
@@ -328,7 +450,7 @@ class Server:
         try:
             loop.serve()
         except Exception:
-            log.exception('A thread of %r ended:', self)
+            _log().exception('A thread of %r ended:', self)
             loop.stop()
         self._ended = True
         self._bell.ring()
@@ -346,8 +468,13 @@ class Server:
             thread = threading.Thread(
                 target=self._serve, args=args, name='degu'
             )
-        thread.start()
+        # Before it starts, as Ctrl-C may come out of start().
         self._threads.append(thread)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            self._threads.remove(thread)
+            raise
 
     def _spawn(self) -> None:
         """Starts a thread beside those that are all waiting for an app; one
@@ -355,6 +482,10 @@ class Server:
 
         If the system has none to give, `_sleep()` tries again: the threads
         that there are may all be waiting for long."""
+        with self._spawning:
+            self._spawn_one()
+
+    def _spawn_one(self) -> None:
         was_short = self._is_short
         self._is_short = False
         if self._loop is None or len(self._threads) > self.max_connections:
@@ -365,14 +496,16 @@ class Server:
             self._is_short = True
             if not was_short:
                 self._bell.ring()
-                log.warning(
+                _log().warning(
                     'No thread more than %d: %s', len(self._threads), error
                 )
 
     def _join(self) -> None:
-        end = time.monotonic() + _JOIN_SECONDS
+        end = time.monotonic() + self.stop_timeout + _JOIN_SECONDS
         for thread in self._threads:
-            thread.join(max(0, end - time.monotonic()))
+            # One that has not begun yet will find the loop stopped.
+            with contextlib.suppress(RuntimeError):
+                thread.join(max(0, end - time.monotonic()))
         self._threads = []
 
     def _close(self) -> None:
@@ -400,7 +533,7 @@ class Server:
         its socket if that is a TLS one."""
         session = Session(address, credentials, self.max_requests)
         session._reader = reader
-        log.info('+ %s New connection', session)
+        _tell('+ %s New connection', session)
         try:
             if secure is not None:
                 from degu._tls import peer_of
@@ -423,7 +556,7 @@ class Server:
                 secure.setblocking(False)
             if accepted:
                 return session
-            log.warning('- %s Rejected by app.on_connect()', session)
+            _log().warning('- %s Rejected by app.on_connect()', session)
         except BaseException as exception:
             self._failed(session, exception)
         self._closed(session, 'rejected')
@@ -436,19 +569,35 @@ class Server:
         session._message = why
         if session._sock is not None:
             session._sock.close()
-        log.info('- %s Handled %d requests: %s', session, session.requests, why)
+        # Not left to the last reference: without a GIL that may wait for the
+        # thread that made the object, which sleeps.
+        for conn in (session._kept or {}).values():
+            with contextlib.suppress(OSError):
+                conn.close()
+        _tell('- %s Handled %d requests: %s', session, session.requests, why)
 
     def _refused(self, address: Any) -> None:
-        log.warning('Too many connections, rejecting %r', address)
+        _log().warning('Too many connections, rejecting %r', address)
 
     def _failed(
         self, session: Session | None, exception: BaseException
     ) -> None:
-        log.error(
+        _log().error(
             '- %s Error after handling %d requests:',
             session,
             session.requests if session else 0,
             exc_info=exception,
+        )
+
+    def _upstream_failed(
+        self, session: Session, exception: BaseException
+    ) -> None:
+        _log().warning(
+            '- %s Upstream failed after handling %d requests: %s: %s',
+            session,
+            session.requests,
+            type(exception).__name__,
+            exception,
         )
 
 
@@ -506,20 +655,8 @@ class SSLServer(Server):
     def _secure(self, fd: int) -> 'ssl.SSLSocket':
         """A TLS socket, with a descriptor of its own, for a connection."""
         sock = socket.socket(fileno=os.dup(fd))
-        try:
-            sock.setblocking(False)
-            # Raises if it was reset meanwhile; wrap_socket() would too, and
-            # leave a socket behind.
-            sock.getpeername()
-            return self._sslctx.wrap_socket(
-                sock,
-                server_side=True,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,
-            )
-        except BaseException:
-            sock.close()
-            raise
+        sock.setblocking(False)
+        return self._tls.wrap_socket(self._sslctx, sock, server_side=True)
 
     def _shaken(self, sock: 'ssl.SSLSocket') -> None:
         """Raises ssl.SSLError if this handshake should not have succeeded."""
@@ -529,7 +666,7 @@ class SSLServer(Server):
         self, address: Any, why: str, error: BaseException | None
     ) -> None:
         """A handshake has failed."""
-        log.info(
+        _tell(
             '- %r TLS handshake failed: %s',
             address,
             why if error is None else self._tls.explain(error),

@@ -20,9 +20,15 @@
 
    Rules that hold throughout:
    - All objects are made by tp_new alone, so there is nothing half-made.
-   - The GIL guards all of it.  It is released around what may wait; whatever
-     is in use meanwhile is marked by Reader.busy, and a second user is told
-     so instead of being let in.
+   - The GIL guards all of it, where there is one.  It is released around what
+     may wait; whatever is in use meanwhile is marked by Reader.busy, and a
+     second user is told so instead of being let in.
+   - Without a GIL the same holds: what belongs to a Reader and to the bodies
+     that read from it is touched by whoever has set Reader.busy; the rest, and
+     what others may look at meanwhile, by PEEK(), POKE(), put_object() and
+     critical sections, which cost nothing where there is a GIL.  What saves
+     time by being shared between threads (State.cache, State.spare) is not
+     there: threads would wait for each other's reference counts.
    - The core calls back into this file.  If Python raises there, the exception
      waits in Reader.exception until the core has returned. */
 
@@ -50,6 +56,35 @@
 #define HELD_MAX 65536      /* bytes sent without releasing the GIL */
 #define STEP 65536 /* bytes of a body that have a timeout of their own */
 
+#ifdef Py_GIL_DISABLED
+#define SHARES 0 /* may threads share what saves time? */
+#else
+#define SHARES 1
+#endif
+
+#ifndef Py_BEGIN_CRITICAL_SECTION /* before 3.13 */
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+/* What one thread writes and others look at. */
+#define PEEK(place) __atomic_load_n(&(place), __ATOMIC_ACQUIRE)
+#define POKE(place, value) __atomic_store_n(&(place), value, __ATOMIC_RELEASE)
+
+/* Sets a mark, and tells what it was: one thread alone finds 0.  The GIL makes
+   that so by itself, without an instruction that locks the bus. */
+static char swap_mark(char *mark, char value)
+{
+#ifdef Py_GIL_DISABLED
+    return __atomic_exchange_n(mark, value, __ATOMIC_SEQ_CST);
+#else
+    const char was = *mark;
+
+    *mark = value;
+    return was;
+#endif
+}
+
 /* ======================================================================== */
 /* state                                                                    */
 /* ======================================================================== */
@@ -65,7 +100,8 @@ enum {
     O_CONTENT_RANGE,
     O_BODY_ITER,
     O_CHUNKED_BODY_ITER,
-    O_PROTOCOL_ERROR, /* classes of degu.exceptions */
+    O_DEGU_ERROR, /* classes of degu.exceptions */
+    O_PROTOCOL_ERROR,
     O_TRUNCATED_ERROR,
     O_EMPTY_PREAMBLE_ERROR,
     O_RANGE_NAME, /* names */
@@ -82,6 +118,7 @@ enum {
     O_READLINE,
     O_WRITE,
     O_FAILED,
+    O_UPSTREAM_FAILED,
     O_CONNECTED,
     O_CLOSED,
     O_REFUSED,
@@ -94,6 +131,8 @@ enum {
     O_UNWRAP,
     O_SSLOBJ,
     O_READ,
+    O_SENT,
+    O_ANSWERED,
     O_NO_ARGS,  /* () */
     O_STAND_IN, /* for values of a Request's dict, see there */
     O_API,      /* the object api */
@@ -102,6 +141,7 @@ enum {
     O_WANT_READ, /* classes of ssl, likewise */
     O_WANT_WRITE,
     O_SSL_SOCKET,
+    O_SSL_OBJECT,
     O_TRANSLATE, /* functions of degu._tls, likewise */
     O_TAKE_OVER,
     O_IS_EOF,
@@ -123,11 +163,54 @@ typedef struct State {
     PyObject *cache[CACHE_SIZE];    /* short texts that were seen before */
     PyObject *spare;  /* a Request that nobody refers to, or NULL */
     bool keeps_spare; /* until the module goes */
+#ifdef Py_GIL_DISABLED
+    PyMutex iter_lock;
+#endif
 } State;
 
 static State *state_of(PyObject *self)
 {
     return PyType_GetModuleState(Py_TYPE(self));
+}
+
+/* Puts a new reference, which others may be reading, in place of the last.
+   Only for holders of a critical section of the object it is in. */
+static void put_object(PyObject **place, PyObject *object)
+{
+    PyObject *last = *place;
+
+    POKE(*place, object);
+    Py_XDECREF(last);
+}
+
+/* An item of a list that other threads may change: a new reference, or NULL
+   without an exception past its end. */
+static PyObject *item_of(PyObject *list, Py_ssize_t at)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *item = PyList_GetItemRef(list, at);
+
+    if (!item)
+        PyErr_Clear(); /* IndexError */
+    return item;
+#else
+    return at < PyList_GET_SIZE(list) ? Py_NewRef(PyList_GET_ITEM(list, at))
+                                      : NULL;
+#endif
+}
+
+/* An item of a dict: a new reference, or NULL, which is an error only with an
+   exception. */
+static PyObject *value_of(PyObject *dict, PyObject *key)
+{
+    PyObject *value;
+
+#if PY_VERSION_HEX >= 0x030D0000
+    (void)PyDict_GetItemRef(dict, key, &value);
+#else
+    value = Py_XNewRef(PyDict_GetItemWithError(dict, key));
+#endif
+    return value;
 }
 
 static PyObject *new_text(const char *ptr, size_t len)
@@ -146,18 +229,19 @@ static PyObject *new_text(const char *ptr, size_t len)
    the cache, which saves its making and the reckoning of its hash. */
 static PyObject *cached_text(State *st, degu_str text)
 {
-    uint64_t mix = 0;
+    uint64_t mix = 0, end = 0;
     PyObject **place, *made;
 
-    if (text.len < 2 || text.len > 32)
+    if (text.len < 2 || text.len > 32 || !SHARES)
         return new_text(text.ptr, text.len);
-    if (text.len < 8)
+    if (text.len < 8) {
         memcpy(&mix, text.ptr, text.len);
-    else
-        memcpy(&mix, text.ptr, 8); /* one load */
-    mix = mix * UINT64_C(0x9e3779b97f4a7c15) ^
-          text.len * UINT64_C(0xc2b2ae3d27d4eb4f) ^
-          (uint64_t)(unsigned char)text.ptr[text.len - 1] << 50;
+    } else { /* one load each */
+        memcpy(&mix, text.ptr, 8);
+        memcpy(&end, text.ptr + text.len - 8, 8);
+    }
+    mix = (mix ^ (end << 37 | end >> 27)) * UINT64_C(0x9e3779b97f4a7c15) ^
+          text.len * UINT64_C(0xc2b2ae3d27d4eb4f);
     place = &st->cache[mix >> 56];
     if (*place && (size_t)PyUnicode_GET_LENGTH(*place) == text.len &&
         !memcmp(PyUnicode_1BYTE_DATA(*place), text.ptr, text.len))
@@ -266,10 +350,14 @@ static void raise_error(State *st, degu_err err, int system,
                about);
 }
 
+/* got is held, as the text of its class, which a metaclass may give, can take
+   it out of what it was found in. */
 static int need_type(const char *name, const char *type, PyObject *got)
 {
+    Py_INCREF(got);
     PyErr_Format(PyExc_TypeError, "%s: need %s; got a %R: %R", name, type,
                  Py_TYPE(got), got);
+    Py_DECREF(got);
     return -1;
 }
 
@@ -401,9 +489,10 @@ typedef struct Reader {
     PyObject *session;   /* SERVED */
     PyObject *fault;     /* SERVED: what reading the request's body raised */
     PyObject *peer;      /* under TLS: who was found at the other end */
+    PyObject *headers;   /* of a head, once it has come twice; nobody's else */
     PyObject *exception; /* raised in a callback, waits to be shown */
-    unsigned long long requests; /* SERVED: answered so far */
-    uint64_t serial;     /* tells the bodies of earlier messages */
+    size_t requests;     /* SERVED: answered so far */
+    size_t serial;       /* tells the bodies of earlier messages */
     uint64_t limit;      /* FROM: bytes that may still be taken */
     degu_err failed;     /* SERVED: what fault was raised for */
     Kind kind;
@@ -416,13 +505,14 @@ typedef struct Reader {
     char more;   /* an SSLSocket has decrypted more than was taken */
     char blind;  /* and cannot tell a close_notify from a bare end of file */
     char *buffer;
+    struct Lately *lately; /* the fields of the last head, or NULL */
     degu_conn own_conn;
     degu_socket own_socket;
 } Reader;
 
 static int reader_enter(Reader *r)
 {
-    if (!__atomic_exchange_n(&r->busy, 1, __ATOMIC_ACQUIRE))
+    if (!swap_mark(&r->busy, 1))
         return 0;
     PyErr_SetString(PyExc_RuntimeError,
                     "the connection is in use by another call");
@@ -436,7 +526,7 @@ static bool reader_oust(Reader *r)
     struct timespec pause = {0, 1000000};
     bool found = false;
 
-    while (__atomic_exchange_n(&r->busy, 1, __ATOMIC_ACQUIRE)) {
+    while (swap_mark(&r->busy, 1)) {
         found = true;
         shutdown(r->socket->fd, SHUT_RDWR);
         Py_BEGIN_ALLOW_THREADS
@@ -448,11 +538,28 @@ static bool reader_oust(Reader *r)
 
 static void reader_close(Reader *r);
 
+/* Who set ending and found somebody inside relies on that one to close it. */
 static void reader_leave(Reader *r)
 {
-    __atomic_store_n(&r->busy, 0, __ATOMIC_RELEASE);
-    if (r->ending)
-        reader_close(r);
+    do {
+        if (PEEK(r->ending))
+            reader_close(r);
+        swap_mark(&r->busy, 0);
+    } while (__atomic_load_n(&r->ending, __ATOMIC_SEQ_CST) &&
+             !PEEK(r->closed) && !swap_mark(&r->busy, 1));
+}
+
+/* The first to ask has to close the source.  Nobody is told so while
+   reader_shut() is at its descriptor. */
+static bool reader_claim(Reader *r)
+{
+    bool first;
+
+    Py_BEGIN_CRITICAL_SECTION(r);
+    first = !r->closed;
+    POKE(r->closed, 1);
+    Py_END_CRITICAL_SECTION();
+    return first;
 }
 
 /* The way out of a callback in which Python has raised. */
@@ -491,7 +598,9 @@ static void remember_fault(Reader *r, degu_err err)
         return;
     exception = take_exception();
     r->failed = err;
-    Py_XSETREF(r->fault, Py_XNewRef(exception));
+    Py_BEGIN_CRITICAL_SECTION(r);
+    put_object(&r->fault, Py_XNewRef(exception));
+    Py_END_CRITICAL_SECTION();
     give_exception(exception);
 }
 
@@ -499,8 +608,8 @@ static void remember_fault(Reader *r, degu_err err)
 static degu_err blame(Reader *r)
 {
     PyObject *exception = take_exception();
-    degu_err err = exception && exception == r->fault ? r->failed
-                                                      : DEGU_E_HANDLER;
+    degu_err err = exception && exception == PEEK(r->fault) ? r->failed
+                                                            : DEGU_E_HANDLER;
 
     give_exception(exception);
     return err;
@@ -525,10 +634,8 @@ static void reader_close(Reader *r)
 {
     PyObject *pending, *result;
 
-    if (r->closed || r->kind == SERVED)
-        return;
-    r->closed = 1;
-    if (r->kind == FROM || r->kind == INTO)
+    if (r->kind == SERVED || !reader_claim(r) || r->kind == FROM ||
+        r->kind == INTO)
         return;
     pending = take_exception();
     if (r->kind == SECURE)
@@ -574,7 +681,7 @@ static int check_descriptor(Reader *r)
     r->known = fd == r->own_socket.fd && !is_unwrapped(r);
     if (r->known)
         return 0;
-    r->closed = 1;
+    POKE(r->closed, 1);
     if (!PyErr_Occurred())
         raise_error(r->st, DEGU_E_FINISHED, 0, NULL,
                     "the socket was closed");
@@ -617,7 +724,7 @@ static ptrdiff_t plain_recv(void *ctx, void *buf, size_t len, unsigned flags)
         flags &= ~DEGU_IO_BEGIN;
     }
     r->heard = r->heard || n > 0;
-    if (n || !r->ending)
+    if (n || !PEEK(r->ending))
         return n;
     /* Our own shutdown(), which must not pass for the other end's. */
     raise_error(r->st, DEGU_E_FINISHED, 0, NULL, "the connection was closed");
@@ -693,13 +800,32 @@ static Py_ssize_t end_view(Reader *r, const char *name, PyObject *view,
     return n;
 }
 
-/* Calls method with a view of the first len bytes of the scratch space.
-   Whoever keeps the view, or a view of it, keeps the scratch space and can
-   harm nobody. */
+/* Copies the first n bytes of the scratch space, which keeps its size for the
+   time: whoever has released the view himself can have shortened it. */
+static Py_ssize_t copy_scratch(Reader *r, char *buf, Py_ssize_t n)
+{
+    Py_buffer held;
+
+    if (PyObject_GetBuffer(r->scratch, &held, PyBUF_SIMPLE))
+        return -1;
+    if (n <= held.len) {
+        memcpy(buf, held.buf, (size_t)n);
+    } else {
+        PyErr_SetString(PyExc_BufferError, "the buffer has been shortened");
+        n = -1;
+    }
+    PyBuffer_Release(&held);
+    return n;
+}
+
+/* Calls method with a view of the first len bytes of the scratch space, and
+   copies what it has put there.  Whoever keeps the view, or a view of it, keeps
+   the scratch space and can harm nobody. */
 static Py_ssize_t call_into(Reader *r, PyObject *method, const char *name,
-                            size_t len)
+                            char *buf, size_t len)
 {
     PyObject *whole = PyMemoryView_FromObject(r->scratch), *part;
+    Py_ssize_t n;
 
     if (!whole)
         return -1;
@@ -707,7 +833,8 @@ static Py_ssize_t call_into(Reader *r, PyObject *method, const char *name,
     Py_DECREF(whole);
     if (!part)
         return -1;
-    return end_view(r, name, part, PyObject_CallOneArg(method, part), len);
+    n = end_view(r, name, part, PyObject_CallOneArg(method, part), len);
+    return n < 0 ? n : copy_scratch(r, buf, n);
 }
 
 static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
@@ -728,10 +855,9 @@ static ptrdiff_t object_recv(void *ctx, void *buf, size_t len, unsigned flags)
     }
     if (len > CALLBACK_MAX)
         len = CALLBACK_MAX;
-    n = call_into(r, r->recv, "received", len);
+    n = call_into(r, r->recv, "received", buf, len);
     if (n < 0)
         return hold_exception(r, DEGU_E_SOURCE);
-    memcpy(buf, PyByteArray_AS_STRING(r->scratch), (size_t)n);
     r->heard = r->heard || n > 0;
     return n;
 }
@@ -830,16 +956,21 @@ static bool is_secure(const Reader *r)
 static PyObject *import_object(State *st, int index, const char *from,
                                const char *name)
 {
-    PyObject *module;
+    PyObject *module, *found = PEEK(st->object[index]), *first = NULL;
 
-    if (!st->object[index]) {
-        module = PyImport_ImportModule(from);
-        if (!module)
-            return NULL;
-        st->object[index] = PyObject_GetAttrString(module, name);
-        Py_DECREF(module);
-    }
-    return st->object[index];
+    if (found)
+        return found;
+    module = PyImport_ImportModule(from);
+    if (!module)
+        return NULL;
+    found = PyObject_GetAttrString(module, name);
+    Py_DECREF(module);
+    if (!found || __atomic_compare_exchange_n(&st->object[index], &first,
+                                              found, false, __ATOMIC_ACQ_REL,
+                                              __ATOMIC_ACQUIRE))
+        return found;
+    Py_DECREF(found); /* another thread was here first */
+    return first;
 }
 
 /* Is the exception in flight this one of the module ssl? */
@@ -937,6 +1068,18 @@ static degu_err secure_wait(Reader *r, unsigned flags)
     return wait_for(r, !input, flags);
 }
 
+/* Is it OpenSSL's own, which keeps no view of our memory? */
+static bool is_ssl_object(State *st, PyObject *object)
+{
+    PyObject *type = import_object(st, O_SSL_OBJECT, "_ssl", "_SSLSocket");
+
+    if (type && (PyObject *)Py_TYPE(object) == type)
+        return true;
+    if (type)
+        need_type("_sslobj", "an _ssl._SSLSocket", object);
+    return false;
+}
+
 /* recv_into() or send() of an SSLSocket.  They are written in Python and hand
    over to read() or write() of _sslobj, which a large body calls 65536 times a
    GiB; so these are called at once.  It is None once TLS has ended. */
@@ -951,6 +1094,8 @@ static PyObject *secure_ask(Reader *r, int method, PyObject *view, size_t len)
                     "the socket's TLS has ended");
     } else if (!args[0]) {
         return NULL;
+    } else if (!is_ssl_object(r->st, args[0])) {
+        result = NULL;
     } else if (method == O_SEND) {
         args[1] = view;
         result = PyObject_VectorcallMethod(names[O_WRITE], args, 2, NULL);
@@ -964,8 +1109,8 @@ static PyObject *secure_ask(Reader *r, int method, PyObject *view, size_t len)
     return result;
 }
 
-/* Calls recv_into() or send() with a view of our memory.  An SSLSocket, and no
-   subclass of it, is known to keep no view. */
+/* Calls recv_into() or send() with a view of our memory, of which none is
+   kept. */
 static Py_ssize_t secure_call(Reader *r, int method, char *buf, size_t len)
 {
     PyObject *view = PyMemoryView_FromMemory(
@@ -1053,12 +1198,12 @@ static ptrdiff_t secure_recv(void *ctx, void *buf, size_t len, unsigned flags)
     }
     if (err)
         return err;
-    if (n == 0 && r->blind && !r->ending)
+    if (n == 0 && r->blind && !PEEK(r->ending))
         return DEGU_E_TRUNCATED;
     note_pending(r, n, len);
     if (n && flags & DEGU_IO_BODY)
         degu_socket_moved(r->socket, (size_t)n);
-    if (n || !r->ending)
+    if (n || !PEEK(r->ending))
         return n;
     raise_error(r->st, DEGU_E_FINISHED, 0, NULL, "the connection was closed");
     return hold_exception(r, DEGU_E_FINISHED);
@@ -1206,6 +1351,20 @@ static int get_timeout(State *st, PyObject *sock, int *ms)
     return 0;
 }
 
+/* The kernel shall wait for input by itself, which is one system call instead
+   of three.  A socket.socket with a timeout does not: Python waits in poll(),
+   and does so before it reads from one like this. */
+static int let_wait(int fd)
+{
+    const int flags = fcntl(fd, F_GETFL);
+
+    if (flags >= 0 &&
+        (!(flags & O_NONBLOCK) || !fcntl(fd, F_SETFL, flags & ~O_NONBLOCK)))
+        return 0;
+    raise_system(errno);
+    return -1;
+}
+
 /* Over the descriptor of a socket.socket or ssl.SSLSocket. */
 static int reader_socket(Reader *r)
 {
@@ -1221,6 +1380,8 @@ static int reader_socket(Reader *r)
         return -1;
     }
     r->socket->signals = true;
+    if (r->kind == PLAIN && let_wait(fd))
+        return -1;
     return reader_start(r, DEGU_CLIENT, socket_io(r), DEGU_RECV_BUFFER,
                         DEGU_SEND_BUFFER);
 }
@@ -1330,6 +1491,7 @@ static void Reader_dealloc(PyObject *self)
     if (PyObject_CallFinalizerFromDealloc(self) < 0)
         return;
     PyMem_RawFree(((Reader *)self)->buffer);
+    PyMem_RawFree(((Reader *)self)->lately);
     object_dealloc(self);
 }
 
@@ -1340,13 +1502,31 @@ static PyObject *Reader_repr(PyObject *self)
     return PyUnicode_FromString(r->kind == FROM ? "<rfile>" : "<reader>");
 }
 
-static PyMemberDef Reader_members[] = {
-    {"requests", T_ULONGLONG, offsetof(Reader, requests), READONLY, NULL},
-    {"fault", T_OBJECT, offsetof(Reader, fault), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL}};
+static PyObject *Reader_get_requests(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSize_t(PEEK(((Reader *)self)->requests));
+}
+
+static PyObject *Reader_get_fault(PyObject *self, void *unused)
+{
+    PyObject *fault;
+
+    (void)unused;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    fault = ((Reader *)self)->fault;
+    Py_INCREF(fault = fault ? fault : Py_None);
+    Py_END_CRITICAL_SECTION();
+    return fault;
+}
+
+static PyGetSetDef Reader_getset[] = {
+    {"requests", Reader_get_requests, NULL, NULL, NULL},
+    {"fault", Reader_get_fault, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot Reader_slots[] = {
-    {Py_tp_members, Reader_members},
+    {Py_tp_getset, Reader_getset},
     {Py_tp_dealloc, SLOT(Reader_dealloc)},
     {Py_tp_finalize, SLOT(Reader_finalize)},
     {Py_tp_traverse, SLOT(Reader_traverse)},
@@ -1393,6 +1573,7 @@ static PyObject *header_value(State *st, degu_str name, degu_str value)
    be joined, as a list. */
 static int repeat_header(PyObject *dict, PyObject *name, PyObject *value)
 {
+    /* The dict is nobody else's yet. */
     PyObject *old = PyDict_GetItemWithError(dict, name), *both;
     int failed;
 
@@ -1438,6 +1619,109 @@ static PyObject *headers_dict(State *st, const degu_fields *fields)
             Py_CLEAR(dict);
     }
     return dict;
+}
+
+/* ---- the fields of the last head, which often come again ---- */
+
+/* What a head on this connection had.  Offsets are counted from the first name
+   on, where the text behind them begins. */
+typedef struct Lately {
+    size_t room; /* bytes for fields and text */
+    size_t count;
+    size_t len; /* of the text */
+    degu_field at[];
+} Lately;
+
+/* From the first name to the end of the last value. */
+static degu_str fields_text(const degu_fields *fields)
+{
+    const degu_field *last = &fields->at[fields->count - 1];
+    const size_t first = fields->at[0].name;
+    const size_t end = (size_t)last->value + last->value_len;
+
+    return degu_bytes(fields->base + first, end > first ? end - first : 0);
+}
+
+/* Are these fields the very same, each where it was? */
+static bool came_lately(const Lately *lately, const degu_fields *fields,
+                        degu_str text)
+{
+    const int first = fields->at[0].name;
+    size_t i;
+
+    if (!lately || lately->count != fields->count || lately->len != text.len ||
+        memcmp(&lately->at[lately->count], text.ptr, text.len) != 0)
+        return false;
+    for (i = 0; i < fields->count; i++) {
+        const degu_field *was = &lately->at[i], *is = &fields->at[i];
+        if (was->name != is->name - first || was->value != is->value - first ||
+            was->name_len != is->name_len || was->value_len != is->value_len)
+            return false;
+    }
+    return true;
+}
+
+/* Only a help: without memory nothing is remembered. */
+static void remember_fields(Reader *r, const degu_fields *fields,
+                            degu_str text)
+{
+    const size_t need = fields->count * sizeof(degu_field) + text.len;
+    const unsigned first = fields->at[0].name;
+    Lately *lately = r->lately;
+    size_t i;
+
+    Py_CLEAR(r->headers);
+    if (!lately || lately->room < need) {
+        PyMem_RawFree(lately);
+        r->lately = lately = PyMem_RawMalloc(sizeof *lately + need);
+        if (!lately)
+            return;
+        lately->room = need;
+    }
+    lately->count = fields->count;
+    lately->len = text.len;
+    for (i = 0; i < fields->count; i++) {
+        lately->at[i] = fields->at[i];
+        lately->at[i].name = (uint16_t)(fields->at[i].name - first);
+        lately->at[i].value = (uint16_t)(fields->at[i].value - first);
+    }
+    memcpy(&lately->at[lately->count], text.ptr, text.len);
+}
+
+/* May its values be in another dict as well?  Lists may not. */
+static bool is_constant(PyObject *dict)
+{
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+
+    while (PyDict_Next(dict, &at, &name, &value)) {
+        if (PyList_CheckExact(value))
+            return false;
+    }
+    return true;
+}
+
+/* The dict of a head's fields: from the second time on that the same came, a
+   copy of one that is kept. */
+static PyObject *reader_headers(Reader *r, const degu_fields *fields)
+{
+    PyObject *dict;
+    degu_str text;
+
+    if (!SHARES || fields->count == 0)
+        return headers_dict(r->st, fields);
+    text = fields_text(fields);
+    if (!came_lately(r->lately, fields, text)) {
+        remember_fields(r, fields, text);
+        return headers_dict(r->st, fields);
+    }
+    if (!r->headers) {
+        dict = headers_dict(r->st, fields);
+        if (!dict || !is_constant(dict))
+            return dict;
+        r->headers = dict;
+    }
+    return PyDict_Copy(r->headers);
 }
 
 /* ---- out: a dict to field lines ---- */
@@ -1543,15 +1827,17 @@ static int add_list(State *st, Lines *lines, PyObject *name, PyObject *list)
 {
     Py_ssize_t i;
     PyObject *value;
+    int failed;
 
     if (!PyUnicode_CheckExact(name) ||
         PyUnicode_CompareWithASCIIString(name, "set-cookie"))
         return add_line(st, lines, name, list);
-    for (i = 0; i < PyList_GET_SIZE(list); i++) {
-        value = PyList_GET_ITEM(list, i);
-        if (!PyUnicode_CheckExact(value))
-            return need_type("a set-cookie value", "a str", value);
-        if (add_line(st, lines, name, value))
+    for (i = 0; (value = item_of(list, i)) != NULL; i++) {
+        failed = PyUnicode_CheckExact(value)
+                     ? add_line(st, lines, name, value)
+                     : need_type("a set-cookie value", "a str", value);
+        Py_DECREF(value);
+        if (failed)
             return -1;
     }
     return 0;
@@ -1573,6 +1859,22 @@ static bool has_line(const Lines *lines, size_t count, PyObject *name)
     return false;
 }
 
+/* Adds an item, unless the name is among the first base lines. */
+static int add_item(State *st, Lines *lines, size_t base, PyObject *name,
+                    PyObject *value)
+{
+    int failed = 0;
+
+    Py_INCREF(name);
+    Py_INCREF(value);
+    if (!has_line(lines, base, name))
+        failed = PyList_CheckExact(value) ? add_list(st, lines, name, value)
+                                          : add_line(st, lines, name, value);
+    Py_DECREF(name);
+    Py_DECREF(value);
+    return failed;
+}
+
 /* Adds what stands in headers, except for names that are there already: a
    client's base headers win. */
 static int add_headers(State *st, Lines *lines, PyObject *headers)
@@ -1580,18 +1882,15 @@ static int add_headers(State *st, Lines *lines, PyObject *headers)
     PyObject *name, *value;
     Py_ssize_t pos = 0;
     size_t base = lines->count;
+    int failed = 0;
 
     if (!PyDict_CheckExact(headers))
         return need_type("headers", "a dict", headers);
-    while (PyDict_Next(headers, &pos, &name, &value)) {
-        if (has_line(lines, base, name))
-            continue;
-        if (PyList_CheckExact(value)
-                ? add_list(st, lines, name, value)
-                : add_line(st, lines, name, value))
-            return -1;
-    }
-    return PyErr_Occurred() ? -1 : 0;
+    Py_BEGIN_CRITICAL_SECTION(headers);
+    while (!failed && PyDict_Next(headers, &pos, &name, &value))
+        failed = add_item(st, lines, base, name, value);
+    Py_END_CRITICAL_SECTION();
+    return failed || PyErr_Occurred() ? -1 : 0;
 }
 
 /* The line that the core refused with err, for the message; or NULL. */
@@ -1627,7 +1926,7 @@ enum { READY, STARTED, CONSUMED, ERROR };
 typedef struct Body {
     PyObject_HEAD
     Reader *reader;
-    uint64_t serial; /* the Reader's, of the message it belongs to */
+    size_t serial;   /* the Reader's, of the message it belongs to */
     uint64_t length; /* in all; of a body with a length */
     uint64_t rest;   /* not handed out yet */
     degu_framing framing;
@@ -1673,7 +1972,7 @@ static PyObject *Body_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
     static char *names[] = {"rfile", "content_length", NULL};
     PyObject *file, *number;
-    uint64_t length;
+    uint64_t length = 0;
 
     if (!PyArg_ParseTupleAndKeywords(args, kw, "OO:Body", names, &file,
                                      &number) ||
@@ -1736,32 +2035,59 @@ static int state_error(const char *name, int state)
     return -1;
 }
 
-/* May the body be read now?  fresh: only if nothing has been read. */
+static int over_error(const Body *b, const char *what)
+{
+    PyErr_Format(PyExc_ValueError, "%s: its %s", body_name(b), what);
+    return -1;
+}
+
+/* Is it out of the question that it can be read?  Such a body must not get in
+   the way of the message that the connection carries now. */
+static int body_refuse(Body *b, bool fresh)
+{
+    const int state = PEEK(b->state);
+
+    if (state > (fresh ? READY : STARTED))
+        return state_error(body_name(b), state);
+    if (b->serial != PEEK(b->reader->serial))
+        return over_error(b, "message is over");
+    return 0;
+}
+
+/* Inside the Reader: may the body be read now?  fresh: only if nothing has been
+   read. */
 static int body_check(Body *b, bool fresh)
 {
     Reader *r = b->reader;
 
-    if (b->state > (fresh ? READY : STARTED))
-        return state_error(body_name(b), b->state);
-    if (!r->conn || b->serial != r->serial) {
-        PyErr_Format(PyExc_ValueError, "%s: its message is over",
-                     body_name(b));
+    if (body_refuse(b, fresh))
         return -1;
-    }
-    if (!r->closed && !check_descriptor(r))
+    if (!r->conn)
+        return over_error(b, "message is over");
+    if (!PEEK(r->closed) && !check_descriptor(r))
         return 0;
     if (!PyErr_Occurred())
-        PyErr_Format(PyExc_ValueError, "%s: its connection is closed",
-                     body_name(b));
-    b->state = ERROR;
+        (void)over_error(b, "connection is closed");
+    POKE(b->state, ERROR);
+    return -1;
+}
+
+/* Enters the Reader, if the body may be read. */
+static int body_begin(Body *b, bool fresh)
+{
+    if (body_refuse(b, fresh) || reader_enter(b->reader))
+        return -1;
+    if (!body_check(b, fresh))
+        return 0;
+    reader_leave(b->reader);
     return -1;
 }
 
 static int body_enter(Body *b, bool fresh)
 {
-    if (body_check(b, fresh) || reader_enter(b->reader))
+    if (body_begin(b, fresh))
         return -1;
-    b->state = STARTED;
+    POKE(b->state, STARTED);
     return 0;
 }
 
@@ -1772,7 +2098,7 @@ static void body_leave(Body *b, bool end)
     Reader *r = b->reader;
 
     if (end) {
-        b->state = CONSUMED;
+        POKE(b->state, CONSUMED);
         if (r->kind != FROM && !degu_conn_is_open(r->conn))
             reader_close(r);
     }
@@ -1784,7 +2110,7 @@ static PyObject *body_fail(Body *b, degu_err err)
 {
     Reader *r = b->reader;
 
-    b->state = ERROR;
+    POKE(b->state, ERROR);
     reader_raise(r, err, NULL);
     remember_fault(r, err);
     reader_close(r);
@@ -1910,17 +2236,17 @@ static PyObject *Body_read(PyObject *self, PyObject *const *args,
                             count);
     if (count && get_size(args[0], &size))
         return NULL;
-    if (size >= 0 && b->state == CONSUMED)
+    if (size >= 0 && PEEK(b->state) == CONSUMED)
         return PyBytes_FromStringAndSize(NULL, 0);
-    if (size < 0 && b->state < CONSUMED && b->rest > READ_MAX) {
-        if (!body_check(b, false)) {
-            raise_error(b->reader->st, DEGU_E_BODY_LIMIT, 0, NULL, NULL);
-            remember_fault(b->reader, DEGU_E_BODY_LIMIT);
-        }
+    if (body_begin(b, false))
+        return NULL;
+    if (size < 0 && b->rest > READ_MAX) {
+        raise_error(b->reader->st, DEGU_E_BODY_LIMIT, 0, NULL, NULL);
+        remember_fault(b->reader, DEGU_E_BODY_LIMIT);
+        reader_leave(b->reader);
         return NULL;
     }
-    if (body_enter(b, false))
-        return NULL;
+    POKE(b->state, STARTED);
     if (b->framing == DEGU_LENGTH && (size < 0 || (uint64_t)size > b->rest))
         size = (Py_ssize_t)b->rest;
     return size < 0 ? body_take_all(b) : body_take(b, (size_t)size, false);
@@ -1938,8 +2264,9 @@ static PyObject *Body_iter(PyObject *self)
 {
     Body *b = (Body *)self;
 
-    if (body_check(b, true))
+    if (body_begin(b, true))
         return NULL;
+    reader_leave(b->reader);
     return Py_NewRef(self);
 }
 
@@ -1948,7 +2275,7 @@ static PyObject *Body_next(PyObject *self)
     Body *b = (Body *)self;
     PyObject *bytes;
 
-    if (b->state == CONSUMED || body_enter(b, false))
+    if (PEEK(b->state) == CONSUMED || body_enter(b, false))
         return NULL;
     if (b->framing == DEGU_LENGTH)
         bytes = body_take(
@@ -2035,7 +2362,7 @@ static PyObject *ChunkedBody_next(PyObject *self)
 {
     Body *b = (Body *)self;
 
-    if (b->state == CONSUMED || body_enter(b, false))
+    if (PEEK(b->state) == CONSUMED || body_enter(b, false))
         return NULL;
     return body_take_chunk(b);
 }
@@ -2164,16 +2491,23 @@ static int output_view(Output *out, const char *name, const char *types,
     if (!PyBytes_CheckExact(object) && !PyByteArray_CheckExact(object) &&
         !PyMemoryView_Check(object))
         return need_type(name, types, object);
-    if (PyObject_GetBuffer(object, &out->view, PyBUF_SIMPLE))
-        return -1;
-    out->has_view = true;
-    return 0;
+    /* bytearray and memoryview count their views without a lock in 3.13. */
+    Py_BEGIN_CRITICAL_SECTION(object);
+    out->has_view = !PyObject_GetBuffer(object, &out->view, PyBUF_SIMPLE);
+    Py_END_CRITICAL_SECTION();
+    return out->has_view ? 0 : -1;
 }
 
 static void output_drop(Output *out)
 {
-    if (out->has_view)
+    PyObject *viewed = out->has_view ? Py_NewRef(out->view.obj) : NULL;
+
+    if (viewed) {
+        Py_BEGIN_CRITICAL_SECTION(viewed);
         PyBuffer_Release(&out->view);
+        Py_END_CRITICAL_SECTION();
+        Py_DECREF(viewed);
+    }
     out->has_view = false;
     Py_CLEAR(out->item);
 }
@@ -2329,19 +2663,36 @@ static void set_state(State *st, PyObject *iter, long state)
     Py_XDECREF(number);
 }
 
+/* READY to STARTED, for one thread alone: the attribute is a slot, which is
+   read and set without running Python. */
+static int start_iter(State *st, PyObject *iter, bool chunked)
+{
+    long state;
+    int failed;
+
+#ifdef Py_GIL_DISABLED
+    PyMutex_Lock(&st->iter_lock);
+#endif
+    failed = get_state(st, iter, &state);
+    if (!failed && state == READY)
+        set_state(st, iter, STARTED);
+#ifdef Py_GIL_DISABLED
+    PyMutex_Unlock(&st->iter_lock);
+#endif
+    if (failed || state == READY)
+        return failed;
+    return state_error(chunked ? "ChunkedBodyIter" : "BodyIter", (int)state);
+}
+
 static int open_iter(State *st, Output *out, PyObject *iter)
 {
     bool chunked = (PyObject *)Py_TYPE(iter) ==
                    st->object[O_CHUNKED_BODY_ITER];
     PyObject *source, *number;
     uint64_t length = 0;
-    long state;
 
-    if (get_state(st, iter, &state))
+    if (start_iter(st, iter, chunked))
         return -1;
-    if (state != READY)
-        return state_error(chunked ? "ChunkedBodyIter" : "BodyIter",
-                           (int)state);
     number = PyObject_GetAttr(iter, st->object[O_LENGTH]);
     if (number && !get_length("content_length", number, &length)) {
         source = PyObject_GetAttr(iter, st->object[O_SOURCE]);
@@ -2356,7 +2707,6 @@ static int open_iter(State *st, Output *out, PyObject *iter)
         give_exception(exception);
         return -1;
     }
-    set_state(st, iter, STARTED);
     out->body = chunked ? degu_body_chunks(pull_chunk, out)
                         : degu_body_pull(pull_piece, out, length);
     return 0;
@@ -2417,33 +2767,26 @@ static int open_for_kernel(const Output *out, const Body *b)
     return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
-static void close_for_kernel(Output *out)
-{
-    if (out->fd >= 0)
-        close(out->fd);
-    out->fd = -1;
-}
-
+/* What it reads from is entered until output_leave(). */
 static int open_input(Output *out, Body *b)
 {
-    if (body_check(b, true))
+    if (b->reader == out->to ? body_check(b, true) : body_begin(b, true))
         return -1;
     out->fd = open_for_kernel(out, b);
-    if (out->fd < -1)
-        return -1;
-    if (b->reader != out->to && reader_enter(b->reader)) {
-        close_for_kernel(out);
+    if (out->fd < -1) {
+        if (b->reader != out->to)
+            reader_leave(b->reader);
         return -1;
     }
-    b->state = STARTED;
+    POKE(b->state, STARTED);
     out->from = b->reader;
     out->body = out->fd >= 0 ? degu_body_push(push_file, out, b->length)
                              : degu_body_relay(b->reader->conn);
     return 0;
 }
 
-/* Prepares object as a body on its way to a Reader.  After 0 output_close()
-   must follow. */
+/* Prepares object as a body on its way to a Reader.  After 0 output_close() and
+   output_leave() must follow. */
 static int output_open(State *st, Output *out, Reader *to, PyObject *object)
 {
     PyObject *type = (PyObject *)Py_TYPE(object);
@@ -2485,32 +2828,31 @@ static void close_input(Output *out, degu_err err)
     Body *b = (Body *)out->object;
     Reader *r = out->from;
 
-    close_for_kernel(out);
+    if (out->fd >= 0)
+        close(out->fd);
     if (!err) {
         b->rest = 0;
-        b->state = CONSUMED;
+        POKE(b->state, CONSUMED);
     } else if (degu_conn_is_open(out->to->conn) &&
                !degu_conn_has_sent(out->to->conn) &&
                degu_conn_is_open(r->conn)) {
-        b->state = READY;
+        POKE(b->state, READY);
     } else {
-        b->state = ERROR;
+        POKE(b->state, ERROR);
         if (r->kind == SERVED && r->conn)
             degu_conn_close_after(r->conn);
     }
     if (b->state != READY && r != out->to && r->kind != FROM &&
         (b->state == ERROR || !degu_conn_is_open(r->conn)))
         reader_close(r);
-    if (r == out->to)
+    if (r == out->to || !r->exception)
         return;
-    if (r->exception) {
-        Py_XSETREF(out->to->exception, r->exception);
-        r->exception = NULL;
-    }
-    reader_leave(r);
+    Py_XSETREF(out->to->exception, r->exception);
+    r->exception = NULL;
 }
 
-/* Gives back what output_open() took, err being the outcome. */
+/* Gives back what output_open() took, err being the outcome; all but the Reader
+   of an input body, of which err may still have to be explained. */
 static void output_close(Output *out, degu_err err)
 {
     output_drop(out);
@@ -2537,6 +2879,12 @@ static void output_raise(Output *out, degu_err err, const char *about)
     remember_fault(r, err);
 }
 
+static void output_leave(Output *out)
+{
+    if (out->from && out->from != out->to)
+        reader_leave(out->from);
+}
+
 /* write_to() of all kinds of bodies. */
 static PyObject *write_body(State *st, PyObject *body, PyObject *file)
 {
@@ -2555,6 +2903,7 @@ static PyObject *write_body(State *st, PyObject *body, PyObject *file)
             output_raise(&out, err, NULL);
         else
             result = PyLong_FromUnsignedLongLong(sent);
+        output_leave(&out);
     }
     Py_DECREF(to);
     return result;
@@ -2614,11 +2963,12 @@ static PyObject *path_list(State *st, degu_str path)
 static Request *request_alloc(State *st)
 {
     PyTypeObject *type = st->type[T_REQUEST];
-    PyObject *self = st->spare;
+    PyObject *self = SHARES ? st->spare : NULL;
 
-    st->spare = NULL;
-    if (self)
+    if (self) {
+        st->spare = NULL;
         return (Request *)PyObject_Init(self, type);
+    }
     self = PyDict_Type.tp_new(type, st->object[O_NO_ARGS], NULL);
     if (!self)
         return NULL;
@@ -2626,6 +2976,22 @@ static Request *request_alloc(State *st)
     if (PyDict_SetItem(self, st->item[METHOD], st->object[O_STAND_IN]))
         Py_CLEAR(self);
     return (Request *)self;
+}
+
+static int request_fill(PyObject *self)
+{
+    Request *q = (Request *)self;
+    State *st = state_of(self);
+    int i;
+
+    if (q->filled)
+        return 0;
+    for (i = 0; i < ITEM_COUNT && !q->filled; i++) {
+        if (PyDict_SetItem(self, st->item[i], q->item[i]))
+            return -1;
+    }
+    q->filled = true;
+    return 0;
 }
 
 /* Makes one of a new reference to each item; NULL if one is missing. */
@@ -2647,7 +3013,8 @@ static PyObject *request_make(State *st, int m, PyObject **item)
     q->m = m;
     q->changed = false;
     PyObject_GC_Track((PyObject *)q);
-    if (complete)
+    /* Two threads cannot fill it at a time if it is full. */
+    if (complete && (SHARES || !request_fill((PyObject *)q)))
         return (PyObject *)q;
     Py_DECREF((PyObject *)q);
     return NULL;
@@ -2664,7 +3031,7 @@ static PyObject *request_new(Reader *r, const degu_request *q)
     item[PATH] = path_list(st, q->path);
     item[QUERY] = q->query.ptr ? new_text(q->query.ptr, q->query.len)
                                : Py_NewRef(Py_None);
-    item[HEADERS] = headers_dict(st, &q->fields);
+    item[HEADERS] = reader_headers(r, &q->fields);
     item[BODY] = q->framing == DEGU_NO_BODY
                      ? Py_NewRef(Py_None)
                      : body_new(r, q->framing, q->content_length);
@@ -2779,47 +3146,7 @@ static void spare_drop(State *st)
         Py_DECREF(PyObject_Init(self, st->type[T_REQUEST]));
 }
 
-static PyObject *Request_repr(PyObject *self)
-{
-    PyObject *item[ITEM_COUNT], *text = NULL;
-    int i, again = Py_ReprEnter(self);
-
-    if (again)
-        return again < 0 ? NULL : PyUnicode_FromString("Request(...)");
-    for (i = 0; i < ITEM_COUNT && ((Request *)self)->item[i]; i++)
-        ;
-    if (i < ITEM_COUNT) {
-        Py_ReprLeave(self);
-        return PyDict_Type.tp_repr(self);
-    }
-    /* What one of them does when it is asked may be to set another. */
-    for (i = 0; i < ITEM_COUNT; i++)
-        item[i] = Py_NewRef(((Request *)self)->item[i]);
-    text = PyUnicode_FromFormat(
-        "Request(method=%R, uri=%R, headers=%R, body=%R, mount=%R, path=%R, "
-        "query=%R)",
-        item[METHOD], item[URI], item[HEADERS], item[BODY], item[SCRIPT],
-        item[PATH], item[QUERY]);
-    clear_fields(item, ITEM_COUNT);
-    Py_ReprLeave(self);
-    return text;
-}
-
 /* ---- a dict ---- */
-
-static int request_fill(PyObject *self)
-{
-    Request *q = (Request *)self;
-    State *st = state_of(self);
-    int i;
-
-    for (i = 0; i < ITEM_COUNT && !q->filled; i++) {
-        if (PyDict_SetItem(self, st->item[i], q->item[i]))
-            return -1;
-    }
-    q->filled = true;
-    return 0;
-}
 
 /* Attributes are what the items are, and are not there without them. */
 static int sync_items(PyObject *self)
@@ -2827,16 +3154,55 @@ static int sync_items(PyObject *self)
     Request *q = (Request *)self;
     State *st = state_of(self);
     PyObject *value;
-    int i;
+    int i, failed = 0;
 
-    q->changed = true;
-    for (i = 0; i < ITEM_COUNT; i++) {
-        value = PyDict_GetItemWithError(self, st->item[i]);
-        if (!value && PyErr_Occurred())
-            return -1;
-        Py_XSETREF(q->item[i], Py_XNewRef(value));
+    Py_BEGIN_CRITICAL_SECTION(self);
+    POKE(q->changed, true);
+    for (i = 0; i < ITEM_COUNT && !failed; i++) {
+        value = value_of(self, st->item[i]);
+        failed = !value && PyErr_Occurred();
+        if (!failed)
+            put_object(&q->item[i], value);
     }
-    return 0;
+    Py_END_CRITICAL_SECTION();
+    return failed ? -1 : 0;
+}
+
+/* An item that another thread may be setting: a new reference, or NULL. */
+static PyObject *take_item(PyObject *self, int index)
+{
+    PyObject *item;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    item = Py_XNewRef(((Request *)self)->item[index]);
+    Py_END_CRITICAL_SECTION();
+    return item;
+}
+
+static PyObject *Request_repr(PyObject *self)
+{
+    PyObject *item[ITEM_COUNT], *text = NULL;
+    int i, again = Py_ReprEnter(self);
+    bool complete = true;
+
+    if (again)
+        return again < 0 ? NULL : PyUnicode_FromString("Request(...)");
+    /* What one of them does when it is asked may be to set another. */
+    for (i = 0; i < ITEM_COUNT; i++) {
+        item[i] = take_item(self, i);
+        complete = complete && item[i];
+    }
+    if (complete)
+        text = PyUnicode_FromFormat(
+            "Request(method=%R, uri=%R, headers=%R, body=%R, mount=%R, "
+            "path=%R, query=%R)",
+            item[METHOD], item[URI], item[HEADERS], item[BODY], item[SCRIPT],
+            item[PATH], item[QUERY]);
+    else
+        text = PyDict_Type.tp_repr(self);
+    clear_fields(item, ITEM_COUNT);
+    Py_ReprLeave(self);
+    return text;
 }
 
 /* Behind a change that may have raised something half way through, which is
@@ -2853,11 +3219,28 @@ static int request_sync(PyObject *self)
     return -1;
 }
 
+/* Of a dict that nobody has asked for yet, one item, if key is the very object
+   that an app's source has for it; else NULL. */
+static PyObject *item_unfilled(PyObject *self, PyObject *key)
+{
+    const Request *q = (Request *)self;
+    const State *st = state_of(self);
+    int i;
+
+    for (i = 0; i < ITEM_COUNT && !q->filled; i++) {
+        if (key == st->item[i])
+            return Py_NewRef(q->item[i]);
+    }
+    return NULL;
+}
+
 static PyObject *Request_subscript(PyObject *self, PyObject *key)
 {
-    return request_fill(self) ? NULL
-                              : PyDict_Type.tp_as_mapping->mp_subscript(self,
-                                                                        key);
+    PyObject *item = item_unfilled(self, key);
+
+    if (item || request_fill(self))
+        return item;
+    return PyDict_Type.tp_as_mapping->mp_subscript(self, key);
 }
 
 static int Request_assign(PyObject *self, PyObject *key, PyObject *value)
@@ -2965,31 +3348,35 @@ static PyObject *Request_reduce(PyObject *self, PyObject *unused)
 
 /* ---- routing ---- */
 
-/* Moves the first part of path to the end of mount. */
-static PyObject *Request_shift_path(PyObject *self, PyObject *unused)
+/* Moves the first part of a list path to the end of mount. */
+static PyObject *shift(PyObject *mount, PyObject *path)
 {
-    PyObject *mount = ((Request *)self)->item[SCRIPT];
-    PyObject *path = ((Request *)self)->item[PATH], *part;
+    PyObject *part = item_of(path, 0);
 
-    (void)unused;
-    if (need_list("mount", mount) || need_list("path", path))
-        return NULL;
-    if (PyList_GET_SIZE(path) == 0)
+    if (!part)
         Py_RETURN_NONE;
-    part = Py_NewRef(PyList_GET_ITEM(path, 0));
     if (PyList_Append(mount, part) || PyList_SetSlice(path, 0, 1, NULL))
         Py_CLEAR(part);
     return part;
 }
 
-/* What is left of the target below mount.  It is checked when it is sent. */
-static PyObject *Request_build_proxy_uri(PyObject *self, PyObject *unused)
+static PyObject *Request_shift_path(PyObject *self, PyObject *unused)
 {
-    PyObject *path = ((Request *)self)->item[PATH];
-    PyObject *query = ((Request *)self)->item[QUERY];
-    PyObject *slash, *joined, *uri = NULL;
+    PyObject *mount = take_item(self, SCRIPT), *path = take_item(self, PATH);
+    PyObject *part = NULL;
 
     (void)unused;
+    if (!need_list("mount", mount) && !need_list("path", path))
+        part = shift(mount, path);
+    Py_XDECREF(mount);
+    Py_XDECREF(path);
+    return part;
+}
+
+static PyObject *proxy_uri(PyObject *path, PyObject *query)
+{
+    PyObject *slash, *joined, *uri = NULL;
+
     if (need_list("path", path))
         return NULL;
     slash = PyUnicode_FromString("/");
@@ -3002,6 +3389,18 @@ static PyObject *Request_build_proxy_uri(PyObject *self, PyObject *unused)
         uri = PyUnicode_FromFormat("/%U?%U", joined, query);
     Py_XDECREF(slash);
     Py_XDECREF(joined);
+    return uri;
+}
+
+/* What is left of the target below mount.  It is checked when it is sent. */
+static PyObject *Request_build_proxy_uri(PyObject *self, PyObject *unused)
+{
+    PyObject *path = take_item(self, PATH), *query = take_item(self, QUERY);
+    PyObject *uri = proxy_uri(path, query);
+
+    (void)unused;
+    Py_XDECREF(path);
+    Py_XDECREF(query);
     return uri;
 }
 
@@ -3118,25 +3517,35 @@ static int check_base(State *st, PyObject *base)
 static PyObject *Connection_new(PyTypeObject *type, PyObject *args,
                                 PyObject *kw)
 {
-    static char *names[] = {"sock", "base_headers", "min_rate", NULL};
+    static char *names[] = {"sock", "base_headers", "min_rate", "spin_us",
+                            NULL};
     State *st = PyType_GetModuleState(type);
     PyObject *sock, *base = Py_None;
-    unsigned min_rate = DEGU_MIN_RATE;
+    unsigned min_rate = DEGU_MIN_RATE, spin_us = 0;
     Connection *c;
+    Reader *r;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|OI:Connection", names, &sock,
-                                     &base, &min_rate) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "O|OII:Connection", names,
+                                     &sock, &base, &min_rate, &spin_us) ||
         check_base(st, base))
         return NULL;
-    c = (Connection *)type->tp_alloc(type, 0);
-    if (!c)
+    /* Before there is a Connection, which the collector would show to what is
+       asked of sock. */
+    r = reader_client(st, sock);
+    if (!r)
         return NULL;
+    if (r->socket) {
+        r->socket->min_rate = min_rate;
+        r->socket->spin_us = spin_us;
+    }
+    c = (Connection *)type->tp_alloc(type, 0);
+    if (!c) {
+        r->closed = 1; /* not ours yet */
+        Py_DECREF((PyObject *)r);
+        return NULL;
+    }
+    c->reader = r;
     c->base_headers = Py_NewRef(base);
-    c->reader = reader_client(st, sock);
-    if (!c->reader)
-        Py_CLEAR(c);
-    else if (c->reader->socket)
-        c->reader->socket->min_rate = min_rate;
     return (PyObject *)c;
 }
 
@@ -3194,13 +3603,15 @@ static PyObject *read_response(Reader *r)
     PyObject *response;
 
     if (err) {
-        reader_raise(r, err, NULL);
+        reader_raise(r, err, err == DEGU_E_CLOSED
+                                 ? "the request was sent, and no answer came"
+                                 : NULL);
         return NULL;
     }
-    r->serial++;
+    POKE(r->serial, r->serial + 1);
     response = response_new(st, PyLong_FromLong(p.status),
                             cached_text(st, p.reason),
-                            headers_dict(st, &p.fields),
+                            reader_headers(r, &p.fields),
                             p.framing == DEGU_NO_BODY
                                 ? Py_NewRef(Py_None)
                                 : body_new(r, p.framing, p.content_length));
@@ -3211,26 +3622,55 @@ static PyObject *read_response(Reader *r)
     return response;
 }
 
+/* How far a request got. */
+typedef struct Progress {
+    bool sent;
+    bool answered;
+} Progress;
+
+/* Tells it to whoever catches the exception. */
+static void note_progress(State *st, Progress progress)
+{
+    PyObject **o = st->object;
+    PyObject *exception = take_exception();
+
+    if ((PyObject_TypeCheck(exception, (PyTypeObject *)PyExc_OSError) ||
+         PyObject_TypeCheck(exception, (PyTypeObject *)o[O_DEGU_ERROR])) &&
+        (PyObject_SetAttr(exception, o[O_SENT],
+                          progress.sent ? Py_True : Py_False) ||
+         PyObject_SetAttr(exception, o[O_ANSWERED],
+                          progress.answered ? Py_True : Py_False)))
+        PyErr_Clear(); /* one of a class that does not want it */
+    give_exception(exception);
+}
+
 /* Sends a request: 0, or -1 with an exception.  A body that broke off because
    the other end hung up may have been answered early (RFC 9112 9.5). */
 static int send_request(Reader *r, degu_method method, degu_str target,
-                        Lines *lines, PyObject *body)
+                        Lines *lines, PyObject *body, bool *in_turn)
 {
     Output out;
     degu_err err;
     char text[96];
+    int failed = 0;
 
     if (output_open(r->st, &out, r, body))
         return -1;
+    *in_turn = degu_conn_is_idle(r->conn) && degu_conn_is_open(r->conn);
     err = degu_send_request(r->conn, method, target, lines->at, lines->count,
                             out.body);
     output_close(&out, err);
-    if (!err || (err == DEGU_E_RESET && !r->exception &&
+    if (err && !(err == DEGU_E_RESET && !r->exception &&
                  degu_conn_has_sent(r->conn) &&
-                 !(out.from && degu_conn_read_error(out.from->conn))))
-        return 0;
-    output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
-    return -1;
+                 !(out.from && degu_conn_read_error(out.from->conn)))) {
+        output_raise(&out, err,
+                     err == DEGU_E_CLOSED || err == DEGU_E_UNASKED
+                         ? "nothing was sent"
+                         : find_culprit(lines, err, text, sizeof text));
+        failed = -1;
+    }
+    output_leave(&out);
+    return failed;
 }
 
 static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
@@ -3238,6 +3678,8 @@ static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
 {
     Reader *r = c->reader;
     PyObject *response = NULL;
+    Progress progress = {false, false};
+    bool in_turn = false;
     degu_str target;
     Lines lines;
 
@@ -3247,15 +3689,21 @@ static PyObject *exchange(Connection *c, degu_method method, PyObject *uri,
     if (!add_base(r->st, &lines, c->base_headers) &&
         (headers == Py_None || !add_headers(r->st, &lines, headers)) &&
         !reader_enter(r)) {
-        if (r->closed || !r->conn)
+        if (PEEK(r->closed) || !r->conn)
             raise_error(r->st, DEGU_E_FINISHED, 0, NULL, NULL);
         else if (!check_descriptor(r) && !(r->heard = 0) &&
-                 !send_request(r, method, target, &lines, body))
+                 !send_request(r, method, target, &lines, body, &in_turn))
             response = read_response(r);
+        if (in_turn) {
+            progress.sent = degu_conn_has_sent(r->conn);
+            progress.answered = degu_conn_is_answered(r->conn);
+        }
         if (!response && r->conn && !degu_conn_is_open(r->conn))
             reader_close(r);
         reader_leave(r);
     }
+    if (!response)
+        note_progress(r->st, progress);
     lines_drop(&lines);
     return response;
 }
@@ -3374,7 +3822,7 @@ static PyObject *with_range(State *st, PyObject *headers, PyObject *range)
     copy = headers == Py_None ? PyDict_New() : PyDict_Copy(headers);
     if (!copy)
         return NULL;
-    old = PyDict_SetDefault(copy, st->object[O_RANGE_NAME], range);
+    old = Py_XNewRef(PyDict_SetDefault(copy, st->object[O_RANGE_NAME], range));
     if (old)
         same = PyObject_RichCompareBool(range, old, Py_EQ);
     if (old && same == 0)
@@ -3382,6 +3830,7 @@ static PyObject *with_range(State *st, PyObject *headers, PyObject *range)
                      old);
     if (!old || same != 1)
         Py_CLEAR(copy);
+    Py_XDECREF(old);
     return copy;
 }
 
@@ -3415,38 +3864,54 @@ static PyObject *Connection_check(PyObject *self, PyObject *unused)
     (void)unused;
     if (reader_enter(r))
         return NULL;
-    if (!r->closed && r->conn && !check_descriptor(r))
+    if (!PEEK(r->closed) && r->conn && !check_descriptor(r))
         err = degu_conn_check(r->conn);
     if (err && !PyErr_Occurred())
         reader_raise(r, err, NULL);
     reader_leave(r);
-    if (err)
-        return NULL;
-    Py_RETURN_NONE;
+    if (!err)
+        Py_RETURN_NONE;
+    note_progress(r->st, (Progress){false, false});
+    return NULL;
+}
+
+/* Another thread may be waiting at the descriptor, whose number must not become
+   another file's before it has left: it is that one which closes, now or, if it
+   was leaving, at once. */
+static void reader_shut(Reader *r)
+{
+    swap_mark(&r->ending, 1);
+    Py_BEGIN_CRITICAL_SECTION(r);
+    if (!r->closed)
+        shutdown(r->own_socket.fd, SHUT_RDWR);
+    Py_END_CRITICAL_SECTION();
+    if (!swap_mark(&r->busy, 1))
+        reader_leave(r);
 }
 
 static PyObject *Connection_close(PyObject *self, PyObject *unused)
 {
     Reader *r = ((Connection *)self)->reader;
+    PyObject *result = NULL;
+    bool entered;
 
     (void)unused;
-    if (r->closed || r->ending)
+    if (PEEK(r->closed) || PEEK(r->ending))
         Py_RETURN_NONE;
-    if (r->kind == SECURE && !reader_enter(r)) {
+    entered = !swap_mark(&r->busy, 1);
+    if (!entered && r->socket) {
+        reader_shut(r);
+        Py_RETURN_NONE;
+    }
+    if (entered && r->kind == SECURE)
         say_goodbye(r);
+    if (reader_claim(r))
+        result = PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
+    else
+        result = Py_NewRef(Py_None);
+    if (entered)
         reader_leave(r);
-    } else {
-        PyErr_Clear();
-    }
-    /* Another thread may be waiting at the descriptor, whose number must not
-       become another file's before it has left. */
-    if (r->socket && __atomic_load_n(&r->busy, __ATOMIC_ACQUIRE)) {
-        r->ending = 1;
-        shutdown(r->own_socket.fd, SHUT_RDWR);
-        Py_RETURN_NONE;
-    }
-    r->closed = 1;
-    return PyObject_CallMethodNoArgs(r->source, r->st->object[O_CLOSE]);
+    return result;
 }
 
 static PyObject *Connection_get_closed(PyObject *self, void *unused)
@@ -3454,14 +3919,7 @@ static PyObject *Connection_get_closed(PyObject *self, void *unused)
     Reader *r = ((Connection *)self)->reader;
 
     (void)unused;
-    return PyBool_FromLong(r->closed || r->ending);
-}
-
-/* Not for users: says whether a response has begun. */
-static PyObject *Connection_get_heard(PyObject *self, void *unused)
-{
-    (void)unused;
-    return PyBool_FromLong(((Connection *)self)->reader->heard);
+    return PyBool_FromLong(PEEK(r->closed) || PEEK(r->ending));
 }
 
 static PyObject *Connection_get_sock(PyObject *self, void *unused)
@@ -3492,19 +3950,19 @@ static bool has_tls(Reader *r)
 static PyObject *Connection_get_peer(PyObject *self, void *unused)
 {
     Reader *r = ((Connection *)self)->reader;
-    PyObject *found;
+    PyObject *found, *peer = NULL;
 
     (void)unused;
     if (!has_tls(r))
         Py_RETURN_NONE;
-    if (!r->peer) {
-        found = ask_tls(r->st, O_PEER_OF, "peer_of", r->source);
-        if (r->peer)
-            Py_XDECREF(found);
-        else
-            r->peer = found;
-    }
-    return Py_XNewRef(r->peer);
+    if (PEEK(r->peer))
+        return Py_NewRef(r->peer);
+    found = ask_tls(r->st, O_PEER_OF, "peer_of", r->source);
+    if (found && !__atomic_compare_exchange_n(&r->peer, &peer, found, false,
+                                              __ATOMIC_ACQ_REL,
+                                              __ATOMIC_ACQUIRE))
+        Py_SETREF(found, peer); /* of another thread that asked */
+    return Py_XNewRef(found);
 }
 
 static PyObject *Connection_get_api(PyObject *self, void *unused)
@@ -3520,7 +3978,6 @@ static PyMemberDef Connection_members[] = {
 static PyGetSetDef Connection_getset[] = {
     {"sock", Connection_get_sock, NULL, NULL, NULL},
     {"closed", Connection_get_closed, NULL, NULL, NULL},
-    {"_heard", Connection_get_heard, NULL, NULL, NULL},
     {"peer", Connection_get_peer, NULL,
      PyDoc_STR("Who is at the other end: a degu._tls.Peer, or None without "
                "TLS."),
@@ -3554,8 +4011,8 @@ static PyMethodDef Connection_methods[] = {
 
 static PyType_Slot Connection_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("Connection(sock, base_headers=None, "
-                                  "min_rate=256): the client's end of a "
-                                  "connection")},
+                                  "min_rate=256, spin_us=0): the client's "
+                                  "end of a connection")},
     {Py_tp_new, SLOT(Connection_new)},
     {Py_tp_dealloc, SLOT(Connection_dealloc)},
     {Py_tp_traverse, SLOT(Connection_traverse)},
@@ -3574,7 +4031,8 @@ static PyType_Spec Connection_spec = {"degu.base.Connection",
 
 /* A degu_server that Python threads serve.  server.py makes it and is told
    through methods of owner: _connected, _closed, _refused, _exchanged, _failed,
-   _spawn, and, if its connections are TLS, _secure, _shaken, _unsafe. */
+   _upstream_failed, _spawn, and, if its connections are TLS, _secure, _shaken,
+   _unsafe. */
 typedef struct Loop {
     PyObject_HEAD
     PyObject *app;
@@ -3607,13 +4065,13 @@ static void worker_leave(Worker *w)
     w->thread = PyEval_SaveThread();
 }
 
-/* What Python has raised is for the log. */
-static void loop_failed(Loop *loop, PyObject *session)
+/* What Python has raised is for the log; method says how. */
+static void loop_log(Loop *loop, int method, PyObject *session)
 {
     PyObject *exception = take_exception(), *result;
 
     result = PyObject_CallMethodObjArgs(
-        loop->owner, loop->st->object[O_FAILED], session ? session : Py_None,
+        loop->owner, loop->st->object[method], session ? session : Py_None,
         exception, NULL);
     if (!result)
         PyErr_WriteUnraisable(loop->owner);
@@ -3621,7 +4079,25 @@ static void loop_failed(Loop *loop, PyObject *session)
     Py_XDECREF(exception);
 }
 
+static void loop_failed(Loop *loop, PyObject *session)
+{
+    loop_log(loop, O_FAILED, session);
+}
+
 /* ---- requests ---- */
+
+/* Of the exception that came out of the app: the other end's fault is told by
+   the line that its connection ends with, all else with a traceback. */
+static degu_err app_failed(Worker *w, Reader *r)
+{
+    degu_err err = blame(r);
+
+    if (err == DEGU_E_HANDLER)
+        loop_failed(w->loop, r->session);
+    else
+        PyErr_Clear();
+    return err;
+}
 
 /* The items of what the app returned. */
 static int unpack_response(PyObject *response, long *status, degu_str *reason,
@@ -3645,6 +4121,30 @@ static int unpack_response(PyObject *response, long *status, degu_str *reason,
     return text_view("reason", PyTuple_GET_ITEM(response, 1), reason);
 }
 
+static bool is_upstreams_fault(const Output *out)
+{
+    const Reader *from = out->from;
+
+    return from && from->kind != SERVED && from->kind != FROM &&
+           degu_conn_read_error(from->conn);
+}
+
+/* Another server's answer broke off.  If not a byte of ours had left, that is
+   told (RFC 9110 15.6.3, 15.6.5), and not that the app has failed. */
+static degu_err upstream_failed(Worker *w, Reader *r, degu_err err)
+{
+    loop_log(w->loop, O_UPSTREAM_FAILED, r->session);
+    if (degu_conn_has_sent(r->conn))
+        return DEGU_E_HANDLER;
+    degu_conn_close_after(r->conn);
+    if (err == DEGU_E_TIMEOUT)
+        err = degu_reply(r->conn, 504, "Gateway Timeout", NULL);
+    else
+        err = degu_reply(r->conn, 502, "Bad Gateway", NULL);
+    (void)err; /* the connection ends anyway */
+    return DEGU_E_HANDLER;
+}
+
 /* Sends an answer.  Errors of the way to the other end are returned as they
    are, all else is the app's fault. */
 static degu_err send_answer(Worker *w, Reader *r, int status, degu_str reason,
@@ -3661,24 +4161,24 @@ static degu_err send_answer(Worker *w, Reader *r, int status, degu_str reason,
     err = degu_send_response(r->conn, status, reason, lines->at, lines->count,
                              out.body);
     output_close(&out, err);
-    if (!err)
-        return DEGU_OK;
-    if (!r->exception && (err == DEGU_E_RESET || err == DEGU_E_TIMEOUT) &&
-        !(out.from && degu_conn_read_error(out.from->conn)))
-        return err;
-    output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
-    err = blame(r);
-    loop_failed(w->loop, r->session);
+    if (err && (r->exception ||
+                (err != DEGU_E_RESET && err != DEGU_E_TIMEOUT) ||
+                (out.from && degu_conn_read_error(out.from->conn)))) {
+        output_raise(&out, err, find_culprit(lines, err, text, sizeof text));
+        err = is_upstreams_fault(&out) ? upstream_failed(w, r, err)
+                                       : app_failed(w, r);
+    }
+    output_leave(&out);
     return err;
 }
 
 /* Sends what the app returned. */
 static degu_err respond(Worker *w, Reader *r, PyObject *response)
 {
-    PyObject *headers, *body;
+    PyObject *headers = NULL, *body = NULL;
     degu_str reason;
     degu_err err = DEGU_E_HANDLER;
-    long status;
+    long status = 0;
     Lines lines;
 
     lines_init(&lines);
@@ -3706,10 +4206,9 @@ static degu_err call_app(Worker *w, Reader *r, const degu_request *q)
                                        NULL);
     Py_XDECREF(args[2]);
     if (!response || reader_enter(r)) {
-        err = blame(r);
-        loop_failed(w->loop, r->session);
+        err = app_failed(w, r);
     } else {
-        if (w->loop->stopped)
+        if (PEEK(w->loop->stopped))
             degu_conn_close_after(r->conn);
         err = respond(w, r, response);
         reader_leave(r);
@@ -3723,11 +4222,13 @@ static degu_err call_app(Worker *w, Reader *r, const degu_request *q)
 static void reader_release(Reader *r)
 {
     reader_oust(r);
-    reader_leave(r);
-    Py_CLEAR(r->exception);
-    Py_CLEAR(r->fault);
     r->conn = NULL;
-    r->serial++;
+    POKE(r->serial, r->serial + 1);
+    Py_CLEAR(r->exception);
+    Py_BEGIN_CRITICAL_SECTION(r);
+    put_object(&r->fault, NULL);
+    Py_END_CRITICAL_SECTION();
+    reader_leave(r);
 }
 
 static degu_err loop_handle(degu_session *s, const degu_request *q)
@@ -3738,7 +4239,7 @@ static degu_err loop_handle(degu_session *s, const degu_request *q)
     degu_err err;
 
     r->conn = s->conn;
-    r->requests = s->requests;
+    POKE(r->requests, (size_t)s->requests);
     degu_conn_set_io(s->conn, socket_io(r));
     err = call_app(w, r, q);
     reader_release(r);
@@ -3827,7 +4328,7 @@ static void say_farewell(Loop *loop, degu_session *s, degu_err why)
     s->data = NULL;
     if (!r)
         return;
-    r->requests = s->requests;
+    POKE(r->requests, (size_t)s->requests);
     r->socket = NULL;
     reason = PyUnicode_FromString(degu_strerror(why));
     result = reason ? PyObject_CallMethodObjArgs(
@@ -4081,7 +4582,8 @@ static void loop_shortage(void *user, void *worker)
 
 static degu_server_config loop_config(Loop *loop, size_t max_connections,
                                       unsigned max_requests, int timeout_ms,
-                                      unsigned min_rate)
+                                      unsigned min_rate, unsigned spin_us,
+                                      int stop_ms)
 {
     degu_server_config config = degu_server_defaults(loop_handle, loop->slots,
                                                      max_connections);
@@ -4091,6 +4593,8 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
     config.head_timeout_ms = timeout_ms;
     config.body_timeout_ms = timeout_ms;
     config.min_rate = min_rate;
+    config.spin_us = spin_us;
+    config.stop_ms = stop_ms;
     config.user = loop;
     config.on_connect = loop_connect;
     config.on_close = loop_close;
@@ -4104,11 +4608,16 @@ static degu_server_config loop_config(Loop *loop, size_t max_connections,
    for whoever still holds the object. */
 static void loop_end(Loop *loop)
 {
-    const int fd = loop->fd;
+    int fd = -1;
 
-    if (!loop->stopped || loop->active || fd < 0)
+    Py_BEGIN_CRITICAL_SECTION(loop);
+    if (loop->stopped && !loop->active) {
+        fd = loop->fd;
+        loop->fd = -1; /* closing calls Python, which may come here again */
+    }
+    Py_END_CRITICAL_SECTION();
+    if (fd < 0)
         return;
-    loop->fd = -1; /* closing calls Python, which may come here again */
     degu_server_close(&loop->server);
     close(fd);
 }
@@ -4135,18 +4644,19 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
     static char *names[] = {"fd", "app", "owner", "max_connections",
                             "max_requests", "timeout_ms", "min_rate",
-                            "exchanges", "secure", NULL};
+                            "spin_us", "stop_ms", "exchanges", "secure",
+                            NULL};
     State *st = PyType_GetModuleState(type);
-    int fd, max_connections, timeout_ms, exchanges = 0, secure = 0;
+    int fd, max_connections, timeout_ms, stop_ms, exchanges = 0, secure = 0;
     degu_server_config config;
-    unsigned max_requests, min_rate;
+    unsigned max_requests, min_rate, spin_us;
     PyObject *app, *owner;
     Loop *loop;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIiI|pp:Loop", names, &fd,
+    if (!PyArg_ParseTupleAndKeywords(args, kw, "iOOiIiIIi|pp:Loop", names, &fd,
                                      &app, &owner, &max_connections,
                                      &max_requests, &timeout_ms, &min_rate,
-                                     &exchanges, &secure))
+                                     &spin_us, &stop_ms, &exchanges, &secure))
         return NULL;
     loop = (Loop *)type->tp_alloc(type, 0);
     if (!loop)
@@ -4159,7 +4669,7 @@ static PyObject *Loop_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     /* From calloc(), whose pages are zero without being touched. */
     loop->slots = PyMem_RawCalloc((size_t)max_connections, sizeof(degu_slot));
     config = loop_config(loop, (size_t)max_connections, max_requests,
-                         timeout_ms, min_rate);
+                         timeout_ms, min_rate, spin_us, stop_ms);
     if (exchanges)
         config.on_exchange = loop_exchange;
     if (secure)
@@ -4177,15 +4687,21 @@ static PyObject *Loop_serve(PyObject *self, PyObject *unused)
     Loop *loop = (Loop *)self;
     Worker w = {loop, NULL};
     degu_err err;
+    bool open;
 
     (void)unused;
-    if (loop->fd < 0)
+    Py_BEGIN_CRITICAL_SECTION(loop);
+    open = loop->fd >= 0;
+    loop->active += open;
+    Py_END_CRITICAL_SECTION();
+    if (!open)
         Py_RETURN_NONE;
-    loop->active++;
     w.thread = PyEval_SaveThread();
     err = degu_serve(&loop->server, &w);
     PyEval_RestoreThread(w.thread);
+    Py_BEGIN_CRITICAL_SECTION(loop);
     loop->active--;
+    Py_END_CRITICAL_SECTION();
     loop_end(loop);
     if (err) {
         raise_error(loop->st, err, errno, NULL, NULL);
@@ -4199,9 +4715,11 @@ static PyObject *Loop_stop(PyObject *self, PyObject *unused)
     Loop *loop = (Loop *)self;
 
     (void)unused;
-    loop->stopped = true;
+    Py_BEGIN_CRITICAL_SECTION(loop);
+    POKE(loop->stopped, true);
     if (loop->fd >= 0)
         degu_server_stop(&loop->server);
+    Py_END_CRITICAL_SECTION();
     loop_end(loop);
     Py_RETURN_NONE;
 }
@@ -4329,6 +4847,11 @@ static PyObject *parse_head(PyObject *module, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "y*pn:parse_head", &src, &response, &first))
         return NULL;
+    if (first < 0 || first > src.len) {
+        PyBuffer_Release(&src);
+        return PyErr_Format(PyExc_ValueError, "need 0 <= first <= %zd; got %zd",
+                            src.len, first);
+    }
     /* A copy, as names are folded where they stand. */
     head = PyMem_Malloc((size_t)src.len + 1);
     if (head) {
@@ -4489,14 +5012,15 @@ static int make_objects(PyObject *module, State *st)
     static const char *const values[] = {"Response", "API", "Range",
                                          "ContentRange", "BodyIter",
                                          "ChunkedBodyIter"};
-    static const char *const exceptions[] = {"ProtocolError", "TruncatedError",
+    static const char *const exceptions[] = {"DeguError", "ProtocolError",
+                                             "TruncatedError",
                                              "EmptyPreambleError"};
     static const char *const names[] = {
         "range", "fileno", "close", "release", "_source", "_length", "_state",
         "gettimeout", "recv_into", "send", "readinto", "readline", "write",
-        "_failed", "_connected", "_closed", "_refused", "_spawn", "_secure",
-        "_shaken", "_unsafe", "do_handshake", "pending",
-        "unwrap", "_sslobj", "read"};
+        "_failed", "_upstream_failed", "_connected", "_closed", "_refused",
+        "_spawn", "_secure", "_shaken", "_unsafe", "do_handshake", "pending",
+        "unwrap", "_sslobj", "read", "sent", "answered"};
     static const char *const items[] = {"method", "uri", "script", "path",
                                         "query", "headers", "body"};
     PyObject **o = st->object;
@@ -4509,7 +5033,7 @@ static int make_objects(PyObject *module, State *st)
         intern_names(names, (int)(sizeof names / sizeof *names),
                      o + O_RANGE_NAME) ||
         import_names("degu._values", values, 6, o) ||
-        import_names("degu.exceptions", exceptions, 3, o + O_PROTOCOL_ERROR))
+        import_names("degu.exceptions", exceptions, 4, o + O_DEGU_ERROR))
         return -1;
     o[O_API] = PyObject_CallFunctionObjArgs(
         o[O_API_TYPE], st->type[T_BODY], st->type[T_CHUNKED_BODY],
@@ -4570,6 +5094,9 @@ static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, SLOT(module_exec)},
 #if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL}};
 

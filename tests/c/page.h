@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: MIT OR 0BSD
 
-   Memory that ends at an unreadable page: a read beyond an input crashes. */
+   Memory that ends at an unreadable page: a read beyond an input crashes.
+   On Windows it is just memory. */
 
 #ifndef PAGE_H
 #define PAGE_H
 
 #include <stdlib.h>
 #include <string.h>
+#ifndef _WIN32
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 typedef struct page_area {
     char *start;
     size_t len;
 } page_area;
 
+#ifdef _WIN32
+static page_area page_map(size_t len)
+{
+    page_area area;
+    area.len = len;
+    area.start = (char *)malloc(len);
+    if (area.start == NULL)
+        abort();
+    return area;
+}
+#else
 /* An area of len bytes at least, with PROT_NONE behind it. */
 static page_area page_map(size_t len)
 {
@@ -29,6 +43,7 @@ static page_area page_map(size_t len)
     area.start = (char *)at;
     return area;
 }
+#endif
 
 /* Room for the last len bytes of the area. */
 static inline char *page_last(page_area area, size_t len)

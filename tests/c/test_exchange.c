@@ -490,6 +490,13 @@ static void test_continue(void)
     CHECK_OK(degu_drain_body(&conn, 100));
     sent(CONTINUE);
 
+    check_start("draining while the out buffer is full");
+    serve(PUT_5 "hello");
+    conn.out_len = conn.out_cap;
+    CHECK_OK(degu_drain_body(&conn, 5));
+    conn.out_len = 0;
+    CHECK(degu_body_is_read(&conn));
+
     check_start("no 100-continue when the body is there");
     serve(PUT_EXPECT "hello");
     body_is("hello");
@@ -1331,6 +1338,22 @@ static void test_proxy(void)
          "abcde");
 }
 
+/* What was read cannot be handed on; nothing of it is sent. */
+static void test_proxy_read_body(void)
+{
+    degu_str target = degu_string("/a");
+    size_t len;
+    char byte;
+    check_start("relay of what was read, as a request");
+    fetch_up(ANSWER_0, 0);
+    serve(PUT_5 "hello");
+    CHECK_OK(degu_read_body(&conn, &byte, 1, &len));
+    CHECK_ERR(degu_send_request(&up, DEGU_PUT, target, NULL, 0,
+                                degu_body_relay(&conn)), DEGU_E_ORDER);
+    CHECK(!degu_conn_has_sent(&up));
+    CHECK(degu_conn_is_idle(&up));
+}
+
 /* A head is news: it does not wait for a body of which nothing is there. */
 static void test_proxy_lead(void)
 {
@@ -1664,6 +1687,66 @@ static void test_check(void)
     fetch(ANSWER_0_CLOSE);
     CHECK_OK(degu_read_response(&conn, &response));
     CHECK_ERR(degu_conn_check(&conn), DEGU_E_FINISHED);
+}
+
+/* Who keeps connections asks after an error what may be sent again. */
+static void test_sent_and_answered(void)
+{
+    check_start("nothing was sent: the connection had ended");
+    start(DEGU_CLIENT, ANSWER_0);
+    CHECK(!degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+    CHECK_OK(ask(DEGU_GET, "/"));
+    CHECK(degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK(degu_conn_is_answered(&conn));
+    CHECK_ERR(ask(DEGU_GET, "/"), DEGU_E_CLOSED);
+    CHECK(!degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+
+    check_start("nothing was sent: bytes lay there");
+    fetch(ANSWER_0 "x");
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(ask(DEGU_GET, "/"), DEGU_E_UNASKED);
+    CHECK(!degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+
+    check_start("nothing was sent: the way out was cut");
+    start(DEGU_CLIENT, ANSWER_0);
+    w.fail_behind = 0;
+    w.send_error = DEGU_E_RESET;
+    CHECK_ERR(ask(DEGU_GET, "/"), DEGU_E_RESET);
+    CHECK(!degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+
+    check_start("nothing was sent: a bad target");
+    start(DEGU_CLIENT, ANSWER_0 ANSWER_0);
+    w.cut = strlen(ANSWER_0);
+    w.gated = true;
+    CHECK_OK(ask(DEGU_GET, "/"));
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(ask(DEGU_GET, "x"), DEGU_E_TARGET_FORM);
+    CHECK(!degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+
+    check_start("out of turn: still the one before");
+    fetch("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello");
+    CHECK_ERR(ask(DEGU_GET, "/"), DEGU_E_ORDER);
+    CHECK(degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+    CHECK_OK(degu_read_response(&conn, &response));
+    CHECK_ERR(ask(DEGU_GET, "/"), DEGU_E_ORDER);
+    CHECK(degu_conn_has_sent(&conn) && degu_conn_is_answered(&conn));
+
+    check_start("nothing was answered: closed before the first byte");
+    fetch("");
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_CLOSED);
+    CHECK(degu_conn_has_sent(&conn) && !degu_conn_is_answered(&conn));
+
+    check_start("answered in part");
+    fetch("H");
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_TRUNCATED);
+    CHECK(degu_conn_is_answered(&conn));
+    fetch("HTTP/1.1 200 OK\n");
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_LINE_END);
+    CHECK(degu_conn_has_sent(&conn) && degu_conn_is_answered(&conn));
+    fetch("HTTP/1.1 103 Early Hints\r\n\r\n");
+    CHECK_ERR(degu_read_response(&conn, &response), DEGU_E_TRUNCATED);
+    CHECK(degu_conn_is_answered(&conn));
 }
 
 static void test_unasked(void)
@@ -2245,6 +2328,7 @@ int main(void)
     test_echo_large();
     test_bad_echo();
     test_proxy();
+    test_proxy_read_body();
     test_proxy_lead();
     test_bad_proxy();
     test_read_sizes();
@@ -2260,6 +2344,7 @@ int main(void)
     test_again_trailers();
     test_unasked();
     test_check();
+    test_sent_and_answered();
     test_error_answers();
     test_error_answer_places();
     test_answer_after_bad_body();

@@ -1,8 +1,11 @@
 /* Layers 7 and 8: sockets, server and client.
    SPDX-License-Identifier: MIT OR 0BSD */
 
+/* The server's is the one below; the real one is behind it. */
+#define epoll_ctl faulty_epoll_ctl
 #define DEGU_IMPLEMENTATION
 #include "../../degu.h"
+#undef epoll_ctl
 
 #include <pthread.h>
 #include <signal.h>
@@ -40,6 +43,28 @@ static double cpu_seconds(void)
     return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
            (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6;
 }
+
+/* ---- Faults of the kernel ---- */
+
+#ifndef DEGU_PRIV_POLL
+static int unwatchable = -1; /* there is no memory to watch this one */
+static int refused;          /* how often there was none */
+static int unwatched;        /* how often it was given up */
+
+int epoll_ctl(int, int, int, struct epoll_event *);
+
+int faulty_epoll_ctl(int poller, int what, int fd, struct epoll_event *event)
+{
+    if (fd == load(&unwatchable) && what == EPOLL_CTL_DEL)
+        add(&unwatched, 1);
+    if (fd == load(&unwatchable) && what == EPOLL_CTL_ADD) {
+        add(&refused, 1);
+        errno = ENOMEM;
+        return -1;
+    }
+    return epoll_ctl(poller, what, fd, event);
+}
+#endif
 
 /* ---- The server under test ---- */
 
@@ -198,12 +223,15 @@ static void on_shortage(void *user, void *worker)
     add(&f->shortages, 1);
 }
 
+static uint32_t spin_us; /* of both ends, in what follows */
+
 static void prepare(struct fixture *f, size_t connections)
 {
     memset(f, 0, sizeof *f);
     f->slots = calloc(connections, sizeof *f->slots);
     f->config = degu_server_defaults(handle, f->slots, connections);
     f->config.user = f;
+    f->config.spin_us = spin_us;
     CHECK(f->slots && pipe(f->gate) == 0);
 }
 
@@ -1132,6 +1160,109 @@ static void test_socket_deadlines(void)
 enum { FILE_SIZE = 3000000 };
 
 /* What stands at a place of the file. */
+/* Over AF_UNIX send() itself waits, and the step has its deadline all the
+   same; whoever takes something has more time. */
+static void test_send_deadline(int timeout_ms)
+{
+    static char big[1000000];
+    degu_str piece = degu_bytes(big, sizeof big);
+    degu_address address;
+    degu_socket sock;
+    degu_time begin;
+    ptrdiff_t n;
+    int fd, peer;
+
+    CHECK(!degu_parse_address("@", &address));
+    CHECK(!degu_listen(&address, 5, 0, &fd));
+    CHECK(!degu_local_address(fd, &address));
+    CHECK(!degu_connect(&address, timeout_ms, &sock));
+    peer = accept(fd, NULL, NULL);
+    begin = degu_now();
+    while ((n = degu_socket_send(&sock, &piece, 1, 0)) > 0)
+        continue;
+    CHECK(n == DEGU_E_TIMEOUT);
+    CHECK(degu_now() - begin >= timeout_ms - 10);
+    CHECK(degu_now() - begin < 2 * timeout_ms + 300);
+    CHECK(recv(peer, big, sizeof big, 0) > 0);
+    CHECK(degu_socket_send(&sock, &piece, 1, DEGU_IO_BEGIN) > 0);
+    begin = 0;
+    for (n = 0; n < 5; n++) { /* others may take our time */
+        const degu_time at = degu_now();
+        CHECK(degu_socket_send(&sock, &piece, 1, DEGU_IO_NOWAIT) ==
+              DEGU_E_AGAIN);
+        begin += degu_now() - at < 90;
+    }
+    CHECK(begin >= 3);
+    degu_socket_close(&sock);
+    close(peer);
+    close(fd);
+}
+
+/* degu_socket.spin_us: what comes, deadlines and signals are as without. */
+static void test_spin(void)
+{
+    struct drip d;
+    pthread_t thread;
+    degu_socket sock;
+    degu_time begin;
+    double busy = 0;
+    char buf[8];
+    int i, pair[2];
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(!degu_socket_init(&sock, pair[0], 200));
+    CHECK(sock.spin_us == 0);
+    sock.spin_us = DEGU_SPIN_MAX_US + 1; /* as the most that may be */
+    sock.timeout_ms = PATIENCE;
+    d.fd = pair[1];
+    d.ms = 20;
+    d.count = 5;
+    CHECK(pthread_create(&thread, NULL, drip, &d) == 0);
+    for (i = 0; i < 5; i++)
+        CHECK(degu_socket_recv(&sock, buf, 1, DEGU_IO_BEGIN) == 1);
+    pthread_join(thread, NULL);
+    sock.spin.rest = sock.spin.misses = 0;
+    sock.timeout_ms = 200;
+    /* Nobody sends: it spins for the whole of the first step, not one after
+       another. */
+    for (i = 0; i < 2; i++) {
+        begin = degu_now();
+        busy = cpu_seconds();
+        CHECK(degu_socket_recv(&sock, buf, 8, DEGU_IO_BEGIN) ==
+              DEGU_E_TIMEOUT);
+        busy = cpu_seconds() - busy;
+        CHECK(degu_now() - begin >= 190 && degu_now() - begin < 600);
+        CHECK(sock.spin.misses == 1 && sock.spin.rest == 1 - i);
+    }
+    CHECK(busy < 0.1);
+    sock.spin_us = 20000;
+    begin = degu_now();
+    CHECK(degu_socket_recv(&sock, buf, 8, DEGU_IO_BEGIN) == DEGU_E_TIMEOUT);
+    CHECK(degu_now() - begin >= 190 && degu_now() - begin < 600);
+    CHECK(sock.spin.misses == 2 && sock.spin.rest == 3);
+    /* The same for whoever reads by other means. */
+    sock.spin.rest = 0;
+    begin = degu_now();
+    CHECK(degu_socket_wait(&sock, false, DEGU_IO_BEGIN) == DEGU_E_TIMEOUT);
+    CHECK(degu_now() - begin >= 190 && degu_now() - begin < 600);
+    CHECK(sock.spin.misses == 3 && sock.spin.rest == 7);
+    CHECK(write(pair[1], "x", 1) == 1);
+    sock.spin.rest = 0;
+    CHECK(!degu_socket_wait(&sock, false, DEGU_IO_BEGIN));
+    CHECK(sock.spin.misses == 3); /* found at once: nothing was learned */
+    CHECK(degu_socket_recv(&sock, buf, 8, DEGU_IO_BEGIN) == 1);
+    /* In vain for ever: a spin now and then. */
+    sock.spin_us = 1;
+    sock.timeout_ms = 1;
+    for (i = 0; i < 9; i++, sock.spin.rest = 0)
+        CHECK(degu_socket_recv(&sock, buf, 8, DEGU_IO_BEGIN) ==
+              DEGU_E_TIMEOUT);
+    CHECK(degu_socket_recv(&sock, buf, 8, DEGU_IO_BEGIN) == DEGU_E_TIMEOUT);
+    CHECK(sock.spin.misses == 10 && sock.spin.rest == 1023);
+    degu_socket_close(&sock);
+    close(pair[1]);
+}
+
 static char byte_at(size_t pos)
 {
     return (char)(pos % 251 + pos / 251 % 5);
@@ -1417,49 +1548,102 @@ static void test_busy(void)
     CHECK(f.refusals == 40);
 }
 
+/* A connection that is not accepted yet, as there is no descriptor left; all
+   there were are in fds. */
+struct shortage {
+    struct rlimit old;
+    int fds[8];
+    int waiting;
+};
+
+static void run_short(struct shortage *s, const char *address, int like)
+{
+    degu_address where;
+    degu_priv_sockaddr sa;
+    struct rlimit low;
+    socklen_t len;
+    int i;
+
+    s->waiting = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(degu_priv_limit(s->waiting, SO_RCVTIMEO, PATIENCE));
+    for (i = 0; i < 8; i++)
+        s->fds[i] = dup(like);
+    CHECK(getrlimit(RLIMIT_NOFILE, &s->old) == 0);
+    low = s->old;
+    low.rlim_cur = (rlim_t)s->fds[7] + 1; /* not one more */
+    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    CHECK(!degu_parse_address(address, &where));
+    len = degu_priv_to_sockaddr(&where, &sa);
+    CHECK(connect(s->waiting, &sa.any, len) == 0);
+    put(s->waiting, "GET /hello HTTP/1.1\r\n\r\n");
+}
+
+static void relieve(struct shortage *s)
+{
+    int i;
+
+    for (i = 0; i < 8; i++)
+        close(s->fds[i]);
+    CHECK(get_until(s->waiting, "hello, world"));
+    CHECK(setrlimit(RLIMIT_NOFILE, &s->old) == 0);
+    close(s->waiting);
+}
+
 static void test_emfile(void)
 {
-    struct rlimit old, low;
+    struct shortage s;
     struct fixture f;
     double cpu;
-    int fds[8], first, waiting, i;
+    int first;
 
     prepare(&f, 32);
     launch(&f, "127.0.0.1:0", 2);
     first = dial(f.address);
     put(first, "GET /hello HTTP/1.1\r\n\r\n");
     CHECK(get_until(first, "hello, world"));
-    waiting = socket(AF_INET, SOCK_STREAM, 0);
-    for (i = 0; i < 8; i++)
-        fds[i] = dup(first);
-    CHECK(getrlimit(RLIMIT_NOFILE, &old) == 0);
-    low = old;
-    low.rlim_cur = (rlim_t)fds[7] + 1; /* not one more */
-    CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
-    {
-        degu_address where;
-        degu_priv_sockaddr sa;
-        socklen_t len;
-        CHECK(!degu_parse_address(f.address, &where));
-        len = degu_priv_to_sockaddr(&where, &sa);
-        CHECK(connect(waiting, &sa.any, len) == 0);
-    }
-    put(waiting, "GET /hello HTTP/1.1\r\n\r\n");
+    run_short(&s, f.address, first);
     cpu = cpu_seconds();
     poll(NULL, 0, 500);
     cpu = cpu_seconds() - cpu;
     CHECK(cpu < 0.1);
     put(first, "GET /hello HTTP/1.1\r\n\r\n");
     CHECK(get_until(first, "hello, world"));
-    for (i = 0; i < 8; i++)
-        close(fds[i]);
-    CHECK(get_until(waiting, "hello, world"));
-    CHECK(setrlimit(RLIMIT_NOFILE, &old) == 0);
+    relieve(&s);
     close(first);
-    close(waiting);
     EXPECT_HELLO(&f);
     finish(&f);
 }
+
+#if !defined(UNDER_VALGRIND) && !defined(DEGU_PRIV_POLL)
+/* The kernel has no memory either to watch the listener again, which is tried
+   when a connection goes, and each 100 ms. */
+static void test_no_memory(bool goes)
+{
+    struct shortage s;
+    struct fixture f;
+    int first;
+
+    prepare(&f, 32);
+    launch(&f, "127.0.0.1:0", 1);
+    first = dial(f.address);
+    put(first, "GET /hello HTTP/1.1\r\n\r\n");
+    CHECK(get_until(first, "hello, world"));
+    store(&refused, 0);
+    store(&unwatched, 0);
+    store(&unwatchable, f.server.listener);
+    run_short(&s, f.address, first);
+    CHECK(reaches(&unwatched, 1));
+    if (goes)
+        close(first);
+    CHECK(reaches(&refused, 3));
+    store(&unwatchable, -1);
+    relieve(&s);
+    EXPECT_HELLO(&f);
+    if (!goes)
+        close(first);
+    finish(&f);
+}
+#endif
 
 static void test_half_heard(void)
 {
@@ -1802,6 +1986,7 @@ static void *hammer(void *ctx)
     size_t len;
 
     h->end = degu_client_open(&client, h->address, PATIENCE);
+    client.socket.spin_us = spin_us;
     while (!h->end && !load(&h->enough)) {
         h->end = degu_client_get(&client, "/hello", &response);
         if (!h->end)
@@ -1893,6 +2078,7 @@ static void *storm(void *ctx)
             if (i)
                 degu_client_close(&client);
             CHECK(!degu_client_open(&client, address, PATIENCE));
+            client.socket.spin_us = spin_us;
         }
         CHECK(!degu_client_get(&client, slow ? "/wait" : "/hello", &response));
         CHECK(!read_all(&client.conn, body, sizeof body, &len));
@@ -1992,6 +2178,60 @@ static void test_stop_deadline(void)
     join(&f);
     CHECK(degu_now() - begin >= 190 && degu_now() - begin < 1500);
     close(busy);
+}
+
+static degu_err answer_much(degu_session *session,
+                            const degu_request *request)
+{
+    static const char big[4000000];
+    struct fixture *f = session->user;
+
+    (void)request;
+    add(&f->inside, 1);
+    return degu_send_response(session->conn, 200, degu_string("OK"), NULL, 0,
+                              degu_body_bytes(big, sizeof big));
+}
+
+/* The same for one that sends to somebody who takes nothing. */
+static void test_stop_sending(void)
+{
+    struct fixture f;
+    degu_time begin;
+    int busy;
+
+    prepare(&f, 8);
+    f.config.handler = answer_much;
+    f.config.stop_ms = 200;
+    launch(&f, "@", 3);
+    busy = dial(f.address);
+    put(busy, "GET / HTTP/1.1\r\n\r\n");
+    CHECK(reaches(&f.inside, 1));
+    begin = degu_now();
+    finish(&f);
+    CHECK(degu_now() - begin >= 190 && degu_now() - begin < 1500);
+    close(busy);
+}
+
+/* Who takes nothing over AF_UNIX is not waited for longer than a step. */
+static void test_answer_deadline(void)
+{
+    struct fixture f;
+    degu_time begin;
+    int busy;
+
+    prepare(&f, 8);
+    f.config.handler = answer_much;
+    f.config.body_timeout_ms = 300;
+    f.config.on_connect = on_connect;
+    f.config.on_close = on_close;
+    launch(&f, "@", 1);
+    busy = dial(f.address);
+    begin = degu_now();
+    put(busy, "GET / HTTP/1.1\r\n\r\n");
+    CHECK(reaches(&f.closed, 1));
+    CHECK(degu_now() - begin >= 290 && degu_now() - begin < 1500);
+    close(busy);
+    finish(&f);
 }
 
 static degu_server *signalled;
@@ -2329,6 +2569,7 @@ static void test_settings(void)
     REFUSED(config.linger_ms = -1);
     REFUSED(config.stop_ms = -2);
     REFUSED(config.takeover_ms = -1);
+    REFUSED(config.spin_us = DEGU_SPIN_MAX_US + 1);
     REFUSED(config.backlog = 0);
     REFUSED(config.mode = 01000);
     CHECK(degu_server_open(&f.server, "x", &f.config) == DEGU_E_ADDRESS);
@@ -2483,11 +2724,76 @@ static void test_client_timeout(void)
     CHECK(!degu_local_address(fd, &address));
     CHECK(!degu_client_open(&client, degu_format_address(&address, text),
                             100));
+    client.socket.spin_us = spin_us;
     begin = degu_now();
     CHECK(degu_client_get(&client, "/", &response) == DEGU_E_TIMEOUT);
     CHECK(degu_now() - begin >= 95 && degu_now() - begin < 1000);
     degu_client_close(&client);
     close(fd);
+}
+
+/* How many signals it takes to end a server that spins. */
+static int interrupt_spin(void)
+{
+    struct fixture f;
+    struct timespec until;
+    void *result;
+    int count = 0;
+
+    prepare(&f, 4);
+    f.config.on_signal = on_signal;
+    launch(&f, "@", 1);
+    EXPECT_HELLO(&f);
+    do {
+        pthread_kill(f.threads[0], SIGUSR1);
+        count++;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += 2; /* DEGU_SPIN_MAX_US and more */
+    } while (pthread_timedjoin_np(f.threads[0], &result, &until));
+    CHECK(f.results[0] == DEGU_E_INTERRUPTED);
+    f.started = 0; /* it is joined */
+    join(&f);
+    return count;
+}
+
+/* A signal that comes while it spins interrupts no call, and counts all the
+   same; but for one that comes in front of a wait that does not spin, and
+   there is nobody to prevent that. */
+static void test_interrupted_spin(void)
+{
+    struct sigaction action, old;
+    int i = 0;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ignore_signal;
+    sigaction(SIGUSR1, &action, &old);
+    leave = 1;
+    while (interrupt_spin() > 1 && i < 5)
+        i++;
+    CHECK(i < 5);
+    sigaction(SIGUSR1, &old, NULL);
+}
+
+/* Whether it pays or not, nothing else changes. */
+static void test_spinning(void)
+{
+    spin_us = 100;
+    test_greedy("127.0.0.1:0", 1);
+    test_greedy("@", 3);
+    test_storm("@", 1);
+    test_storm("[::1]:0", 4);
+    test_stop(2);
+    spin_us = DEGU_SPIN_MAX_US; /* and so whatever comes, comes meanwhile */
+    test_exchange();
+    test_timeouts();
+    test_takeover();
+    test_stop(1);
+    test_stop(2);
+    test_stop_by_signal();
+    test_interrupt();
+    test_interrupted_spin();
+    test_client_timeout();
+    spin_us = 0;
 }
 
 int main(void)
@@ -2506,6 +2812,9 @@ int main(void)
     test_connect_errors();
     test_socket_deadlines();
     test_min_rate();
+    test_send_deadline(60);
+    test_send_deadline(400);
+    test_spin();
     test_exchange();
     test_bad_input();
     test_bad_handlers();
@@ -2528,6 +2837,10 @@ int main(void)
 #else
     (void)test_emfile;
 #endif
+#if !defined(UNDER_VALGRIND) && !defined(DEGU_PRIV_POLL)
+    test_no_memory(false);
+    test_no_memory(true);
+#endif
     test_half_heard();
     test_pipelining();
     test_foreign_io();
@@ -2545,8 +2858,11 @@ int main(void)
     test_stop(2);
     test_stop(4);
     test_stop_deadline();
+    test_stop_sending();
+    test_answer_deadline();
     test_stop_by_signal();
     test_interrupt();
+    test_spinning();
     test_overload("127.0.0.1:0", 1);
     test_overload("@", 2);
     test_overload("127.0.0.1:0", 4);

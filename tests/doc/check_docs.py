@@ -383,7 +383,7 @@ CASES = {
     'E_CHUNK_SIZE': ('chunked', r'"\r\n"'),
     'E_CHUNK_EXTENSION': ('chunked', r'"0;\r\n"'),
     'E_CHUNK_END': ('chunked', r'"1\r\naa"'),
-    'E_TRAILER': ('chunked', r'"0\r\ndate\r\n\r\n"'),
+    'E_TRAILER': ('chunked', r'"0\r\ndate:\r\n\r\n"'),
     'E_PREAMBLE_SIZE': (
         'request', r'"a\r\n" + "a" * (DEGU_PREAMBLE_MAX - 3)'),
     'E_TARGET_SIZE': ('request', r'"a" * DEGU_PREAMBLE_MAX'),

@@ -1,15 +1,17 @@
 /* client.c - the C client of `make faults`:
        client ADDRESS [NAME=NUMBER...] [METHOD TARGET BYTES]...
    makes the requests one after another on one connection, each with a body of
-   so many bytes, and prints a line for each: status, length of the body and
-   seconds, or "error", its text and seconds.  After an error it connects anew.
-   Without a request it reads lines of them, METHOD TARGET BYTES TIMES, and
-   prints one for the last of so many times.
+   so many bytes, and prints a line for each: status, seconds and length of the
+   body; or "error", seconds, whether it was "unsent", "unanswered" or
+   "answered", and a text.  After an error it connects anew.  "WAIT - 0" waits
+   until the server says something or closes.  Without a request it reads lines
+   of them, METHOD TARGET BYTES TIMES, and prints one for the last of so many
+   times.
    SPDX-License-Identifier: MIT OR 0BSD */
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
+#include "signals.h"
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,29 +61,22 @@ static degu_err exchange(char **words, int *status, uint64_t *total)
     return read_all(total);
 }
 
+static const char *progress(void)
+{
+    return !degu_conn_has_sent(&client.conn)      ? "unsent"
+           : !degu_conn_is_answered(&client.conn) ? "unanswered"
+                                                  : "answered";
+}
+
 static void report(degu_err err, int status, uint64_t total, degu_time ms)
 {
     if (err)
-        printf("error %.3f %s\n", (double)ms / 1000, degu_strerror(err));
+        printf("error %.3f %s %s\n", (double)ms / 1000, progress(),
+               degu_strerror(err));
     else
         printf("%d %.3f %llu\n", status, (double)ms / 1000,
                (unsigned long long)total);
     fflush(stdout);
-}
-
-static void ignore(int number)
-{
-    (void)number;
-}
-
-/* Of its own accord a C program has SIGPIPE at its default. */
-static void expect_signals(void)
-{
-    struct sigaction action;
-
-    memset(&action, 0, sizeof action);
-    action.sa_handler = ignore; /* without SA_RESTART */
-    sigaction(SIGUSR1, &action, NULL);
 }
 
 /* The requests as often as that, of which the last is told. */
@@ -90,8 +85,13 @@ static void ask(const char *address, char **words, unsigned long times)
     degu_err err = DEGU_OK;
     uint64_t total = 0;
     int status = 0;
-    degu_time start = degu_now();
+    degu_time start;
 
+    if (!strcmp(words[0], "WAIT")) {
+        struct pollfd item = {client.socket.fd, POLLIN, 0};
+        poll(&item, 1, 20000);
+        return;
+    }
     for (; times; times--) {
         start = degu_now();
         err = DEGU_OK;
@@ -102,10 +102,11 @@ static void ask(const char *address, char **words, unsigned long times)
         if (!err)
             err = exchange(words, &status, &total);
         is_open = !err && degu_conn_is_open(&client.conn);
+        if (times == 1)
+            report(err, status, total, degu_now() - start);
         if (!is_open)
             degu_client_close(&client);
     }
-    report(err, status, total, degu_now() - start);
 }
 
 static void obey(const char *address)

@@ -2,6 +2,7 @@
 """The Python client of `make faults`; see client.c.  With read=1 it has bodies
 whole."""
 
+import select
 import sys
 import time
 
@@ -33,18 +34,28 @@ class Asker:
 
     def ask(self, method, target, count, times=1):
         """As often as that, of which the last is told."""
+        if method == 'WAIT':
+            select.select([self.conn.sock], [], [], 20)
+            return
         for _ in range(int(times)):
             start = time.monotonic()
             try:
                 line = self.exchange(method, target, int(count))
             except (DeguError, OSError) as error:
-                line = 'error {{:.3f}} {}'.format(
+                line = 'error {{:.3f}} {} {}'.format(
+                    progress(error),
                     str(error).translate({ord(c): ' ' for c in '{}\n'}))
                 if self.conn is not None:
                     self.conn.close()
             if self.conn is not None and self.conn.closed:
                 self.conn = None
         print(line.format(time.monotonic() - start), flush=True)
+
+
+def progress(error):
+    if not getattr(error, 'sent', True):
+        return 'unsent'
+    return 'answered' if getattr(error, 'answered', True) else 'unanswered'
 
 
 def main(address, *words):

@@ -21,7 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-MODULES = ('slow', 'floods', 'exhaustion', 'left')
+MODULES = ('slow', 'floods', 'exhaustion', 'left', 'ends', 'facts', 'misuse',
+           'files', 'proxies')
 COLUMNS = ('c server', 'python server', 'c client', 'python client')
 LIMIT = 600  # seconds for one cell
 
@@ -38,6 +39,7 @@ class Case:
         self.name = '{}.{}'.format(play.__module__, play.__name__)
         self.about = play.__doc__
         self.bar = bar
+        self.both = {'server', 'client'} <= set(ends)
         self.columns = [column for column in COLUMNS
                         if column.endswith(ends)]
         self.quick = quick
@@ -45,7 +47,8 @@ class Case:
 
 
 def case(bar, *ends, quick=False):
-    """The function gets 'c' or 'python', and returns (holds, figure)."""
+    """The function gets 'c' or 'python', and if it is about both ends 'server'
+    or 'client'; it returns (holds, figure)."""
     return lambda play: Case(play, bar, ends, quick)
 
 
@@ -67,7 +70,8 @@ def build():
 def play(name, column):
     """In a process of its own: prints the outcome as JSON."""
     (this,) = [one for one in Case.every if one.name == name]
-    (holds, figure) = this.play(column.split()[0])
+    words = column.split()
+    (holds, figure) = this.play(*words if this.both else words[:1])
     print(json.dumps([bool(holds), str(figure)]))
 
 
@@ -119,6 +123,8 @@ def main(arguments):
     chosen = [one for one in Case.every
               if (one.quick or not quick) and
               (not names or one.name.startswith(names))]
+    if not chosen:
+        sys.exit('no such case; faults.py --list names all')
     if '--list' in arguments:
         print('\n'.join(one.name for one in chosen))
         return 0
@@ -134,7 +140,7 @@ def main(arguments):
     table([(one.name, [found.get((one.name, column), '-')
                        for column in COLUMNS], one.bar) for one in chosen])
     print('{} passed, {} failed'.format(len(cells) - failed, failed))
-    return 1 if failed or not cells else 0
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':

@@ -1,17 +1,22 @@
 /* server.c - the C server of `make faults`, as plain as a user's:
        server ADDRESS [NAME=NUMBER...]
    with the names of options() below.  Prints where it listens, and serves
-   until SIGTERM.
+   until SIGTERM.  fd:N as ADDRESS is a descriptor that listens; what systemd
+   passes goes before any ADDRESS.  With files=FOLDER it sends the files there
+   instead, with upstream=ADDRESS it is a proxy.
    SPDX-License-Identifier: MIT OR 0BSD */
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
+#include "signals.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,6 +153,100 @@ static degu_err handle(degu_session *session, const degu_request *request)
     return degu_reply(conn, 404, "Not Found", "");
 }
 
+/* ---- Files: of one folder, by the name alone ---- */
+
+static degu_err send_file(degu_session *session, const degu_request *request)
+{
+    const int *folder = session->user;
+    struct stat info;
+    degu_file file;
+    degu_err err;
+    char name[64];
+
+    snprintf(name, sizeof name, "%.*s", (int)request->path.len - 1,
+             request->path.ptr + 1);
+    file.socket = session->socket;
+    file.fd = openat(*folder, name, O_RDONLY | O_CLOEXEC);
+    if (file.fd < 0 || fstat(file.fd, &info))
+        err = degu_reply(session->conn, 404, "Not Found", "");
+    else
+        err = degu_send_response(
+            session->conn, 200, degu_string("OK"), NULL, 0,
+            degu_body_file(&file, (uint64_t)info.st_size));
+    if (file.fd >= 0)
+        close(file.fd);
+    return err;
+}
+
+/* ---- A proxy: each connection has one of its own to the upstream ---- */
+
+static char upstream[DEGU_ADDRESS_TEXT];
+static int patience = 65000; /* ms */
+
+static degu_err open_upstream(degu_session *session)
+{
+    degu_client *client = calloc(1, sizeof *client);
+
+    if (!client)
+        return DEGU_E_HANDLER;
+    client->socket.fd = -1;
+    session->data = client;
+    return DEGU_OK;
+}
+
+static void close_upstream(degu_session *session, degu_err why)
+{
+    degu_client *client = session->data;
+
+    (void)why;
+    if (client)
+        degu_client_close(client);
+    free(client);
+}
+
+/* On the connection that was kept, if it is good still. */
+static degu_err ask_upstream(degu_session *session,
+                             const degu_request *request,
+                             degu_response *response)
+{
+    degu_client *client = session->data;
+    char target[256];
+    degu_err err = DEGU_OK;
+
+    if (client->socket.fd < 0 || degu_conn_check(&client->conn)) {
+        degu_client_close(client);
+        err = degu_client_open(client, upstream, patience);
+    }
+    snprintf(target, sizeof target, "%.*s", (int)request->target.len,
+             request->target.ptr);
+    if (!err)
+        err = degu_client_request(client, request->method, target, NULL, 0,
+                                  degu_body_relay(session->conn), response);
+    if (err)
+        degu_client_close(client);
+    return err;
+}
+
+static degu_err relay(degu_session *session, const degu_request *request)
+{
+    degu_client *client = session->data;
+    degu_response response;
+    degu_err err = ask_upstream(session, request, &response);
+
+    if (!err)
+        err = degu_send_response(session->conn, response.status,
+                                 response.reason, NULL, 0,
+                                 degu_body_relay(&client->conn));
+    else if (degu_conn_read_error(session->conn))
+        return degu_conn_read_error(session->conn);
+    if (!err || degu_conn_has_sent(session->conn))
+        return err;
+    degu_client_close(client);
+    return err == DEGU_E_TIMEOUT
+               ? degu_reply(session->conn, 504, "Gateway Timeout", "")
+               : degu_reply(session->conn, 502, "Bad Gateway", "");
+}
+
 /* ---- Threads: one more whenever all are inside handlers.  The main thread
    starts them, and tries again if the system has none to give. ---- */
 
@@ -232,19 +331,38 @@ static void stop(int number)
 
 /* ---- Options ---- */
 
-static void ignore(int number)
+/* A line for each exchange, on stdout. */
+static void tell(degu_session *session, const degu_exchange *exchange)
 {
-    (void)number;
+    const degu_str target = exchange->target;
+    char text[DEGU_ADDRESS_TEXT];
+
+    printf("%s %.*s %d %llu %llu %s %s\n",
+           target.ptr ? degu_method_name(exchange->method).ptr : "-",
+           target.ptr ? (int)target.len : 1, target.ptr ? target.ptr : "-",
+           exchange->status, (unsigned long long)exchange->bytes_in,
+           (unsigned long long)exchange->bytes_out,
+           exchange->why ? degu_err_name(exchange->why) : "-",
+           degu_format_address(&session->peer, text));
+    fflush(stdout);
 }
 
-/* Of its own accord a C program has SIGPIPE at its default. */
-static void expect_signals(void)
+static bool be_another(degu_server_config *config, const char *word)
 {
-    struct sigaction action;
+    static int folder;
 
-    memset(&action, 0, sizeof action);
-    action.sa_handler = ignore; /* without SA_RESTART */
-    sigaction(SIGUSR1, &action, NULL);
+    if (!strncmp(word, "files=", 6)) {
+        folder = open(word + 6, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        config->user = &folder;
+        config->handler = send_file;
+    } else if (!strncmp(word, "upstream=", 9)) {
+        snprintf(upstream, sizeof upstream, "%s", word + 9);
+        config->on_connect = open_upstream;
+        config->on_close = close_upstream;
+        config->handler = relay;
+    } else
+        return false;
+    return true;
 }
 
 static degu_err options(degu_server_config *config, char **words)
@@ -252,17 +370,23 @@ static degu_err options(degu_server_config *config, char **words)
     for (; *words; words++) {
         char name[32];
         int n;
+        if (be_another(config, *words))
+            continue;
         if (sscanf(*words, "%31[a-z_]=%d", name, &n) != 2)
             return DEGU_E_ARGUMENT;
         if (!strcmp(name, "timeout")) /* ms */
-            config->idle_timeout_ms = config->head_timeout_ms =
+            patience = config->idle_timeout_ms = config->head_timeout_ms =
                 config->body_timeout_ms = n;
         else if (!strcmp(name, "min_rate"))
             config->min_rate = (uint32_t)n;
+        else if (!strcmp(name, "stop_timeout")) /* ms */
+            config->stop_ms = n;
         else if (!strcmp(name, "max_connections") && n <= SLOTS)
             config->max_connections = (size_t)n;
         else if (!strcmp(name, "signals"))
             expect_signals();
+        else if (!strcmp(name, "facts"))
+            config->on_exchange = tell;
         else if (!strcmp(name, "max_requests"))
             config->max_requests = (uint32_t)n;
         else
@@ -271,16 +395,29 @@ static degu_err options(degu_server_config *config, char **words)
     return DEGU_OK;
 }
 
+/* What listens already, or -1 (sd_listen_fds(3)). */
+static int listener_of(const char *address)
+{
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    int fd;
+
+    if (pid && fds && atol(pid) == (long)getpid() && atoi(fds) == 1)
+        return 3;
+    return sscanf(address, "fd:%d", &fd) == 1 ? fd : -1;
+}
+
 static degu_err run(const char *address, char **words)
 {
     degu_server_config config = degu_server_defaults(handle, slots, 25);
     char text[DEGU_ADDRESS_TEXT];
     degu_address where;
     degu_err err = options(&config, words);
+    int listener = listener_of(address);
 
     config.on_shortage = on_shortage;
     if (!err)
-        err = degu_server_open(&server, address, &config);
+        err = listener >= 0 ? degu_server_init(&server, listener, &config)
+                            : degu_server_open(&server, address, &config);
     if (err)
         return err;
     signal(SIGTERM, stop);

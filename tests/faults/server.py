@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""The Python server of `make faults`, as plain as a user's; see server.c."""
+"""The Python server of `make faults`, as plain as a user's; see server.c.
+With files=FOLDER it is a FilesApp, with upstream=ADDRESS a ProxyApp."""
 
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
-from degu.server import Server
+from degu.applib import FilesApp, ProxyApp
+from degu.client import Client
+from degu.server import Server, take_listeners
 
 ZEROS = bytes(65536)
 FILES = 'for f in /proc/$$/fd/*; do readlink $f; done'
@@ -68,6 +73,12 @@ def pieces(body):
     return (chunk[1] for chunk in body) if body.chunked else body
 
 
+def tell(session, exchange):
+    (method, uri, status, bytes_in, bytes_out, _, error) = exchange
+    print(method or '-', uri or '-', status, bytes_in, bytes_out, error or '-',
+          text_of(session.address), flush=True)
+
+
 def expect_signals():
     signal.signal(signal.SIGUSR1, lambda *_: None)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -75,6 +86,8 @@ def expect_signals():
 
 def address_of(text):
     """Python's form of one of C's: @name, a path, or HOST:PORT."""
+    if text.startswith('fd:'):
+        return socket.socket(fileno=int(text[3:]))
     if text.startswith('@'):
         return b'\0' + text[1:].encode()
     if '/' in text:
@@ -94,19 +107,35 @@ def text_of(address):
     return '{}:{}'.format('[' + host + ']' if ':' in host else host, address[1])
 
 
+def choose(words):
+    """The app, and the options that are left."""
+    given = dict(word.split('=', 1) for word in words)
+    if 'files' in given:
+        return (FilesApp(given.pop('files')), given)
+    if 'upstream' in given:
+        where = address_of(given.pop('upstream'))
+        wait = int(given.get('timeout', 65000)) / 1000
+        return (ProxyApp(Client(where, timeout=wait)), given)
+    return (app, given)
+
+
 def main(address, *words):
-    options = {}
-    for word in words:
-        (name, _, number) = word.partition('=')
-        options[name] = int(number) / (1000 if name == 'timeout' else 1)
-        if name != 'timeout':
-            options[name] = int(number)
+    (chosen, options) = choose(words)
+    for (name, number) in options.items():
+        options[name] = int(number)
+        if name in ('timeout', 'stop_timeout'):
+            options[name] /= 1000
     if options.pop('signals', 0):
         expect_signals()
-    server = Server(address_of(address), app, **options)
-    signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
-    print(text_of(server.address), flush=True)
-    server.serve_forever()
+    if options.pop('logs', 0):
+        logging.basicConfig(format='%(message)s', level=logging.INFO)
+    if options.pop('facts', 0):
+        options['on_exchange'] = tell
+    (where,) = take_listeners() or [address_of(address)]
+    with Server(where, chosen, **options) as server:
+        signal.signal(signal.SIGTERM, lambda *_: server.shutdown())
+        print(text_of(server.address), flush=True)
+        server.serve_forever()
 
 
 if __name__ == '__main__':

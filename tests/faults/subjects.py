@@ -168,14 +168,18 @@ class Process:
 class Server(Process):
     """A server in a process of its own; a context manager.
 
-    *options* are timeout, in ms, min_rate, max_connections, max_requests, and
-    signals, 1 to have SIGUSR1 interrupt and SIGPIPE at its default;
-    *limits* is called in the process before it is the server."""
+    *options* are timeout and stop_timeout, in ms, min_rate, max_connections,
+    max_requests, facts, 1 to have a line for each exchange on stdout, and
+    signals, 1 to have SIGUSR1 interrupt and SIGPIPE at its default; *limits* is
+    called in the process before it is the server, *more* is for subprocess,
+    *before* stands in front of the command."""
 
-    def __init__(self, kind, address='127.0.0.1:0', limits=None, **options):
+    def __init__(self, kind, address='127.0.0.1:0', limits=None, before=(),
+                 more=None, **options):
         words = ['{}={}'.format(*item) for item in options.items()]
-        super().__init__(start([*command(kind, 'server'), address, *words],
-                               preexec_fn=limits))
+        super().__init__(start(
+            [*before, *command(kind, 'server'), address, *words],
+            preexec_fn=limits, **(more or {})))
         self.address = self.process.stdout.readline().strip()
         if not self.address:
             raise RuntimeError(self.process.communicate()[1])
@@ -196,6 +200,15 @@ class Server(Process):
 
     def is_well(self, timeout=PATIENCE):
         return self.ask(timeout=timeout) == (200, b'hello, world')
+
+    def end(self):
+        """Seconds from SIGTERM until it has ended, as it should."""
+        begin = time.monotonic()
+        self.process.terminate()
+        if self.process.wait(PATIENCE):
+            raise RuntimeError('server: exit code {}'.format(
+                self.process.returncode))
+        return time.monotonic() - begin
 
 
 class Client(Process):

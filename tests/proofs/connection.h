@@ -313,7 +313,7 @@ static degu_err degu_priv_drain_part(degu_conn *conn, size_t *len)
     __CPROVER_requires(is_valid(conn))
     __CPROVER_requires(__CPROVER_w_ok(len, sizeof *len))
     ASSIGNS_READ
-    __CPROVER_assigns(*len)
+    __CPROVER_assigns(*len, __CPROVER_object_whole(conn->out))
     __CPROVER_ensures(is_result(conn, __CPROVER_return_value))
     __CPROVER_ensures(*len <= ANY)
     __CPROVER_ensures(__CPROVER_return_value != DEGU_OK || *len ||

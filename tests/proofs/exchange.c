@@ -19,6 +19,7 @@ PROOF(degu_conn_init)
 
 BOUND("any connection, buffers of up to 128 KiB")
 LONG
+SUMMED(degu_priv_find_lf)
 ENFORCED(degu_priv_read_line)
 PROOF(degu_priv_read_line)
 {

@@ -133,8 +133,9 @@ size_t sum_degu_span(const char *ptr, size_t len, unsigned bit)
     return up_to(len);
 }
 
-size_t sum_degu_priv_span_value(const char *ptr, size_t len)
+size_t sum_degu_priv_span_value(const char *base, const char *ptr, size_t len)
 {
+    proved(base == ptr);
     return sum_degu_span(ptr, len, DEGU_VALUE);
 }
 
@@ -162,8 +163,9 @@ degu_err sum_degu_priv_check_value(degu_str value)
 unsigned sum_degu_priv_name_id(const char *name, size_t len)
 {
     unsigned id = nondet_unsigned();
-    proved(len >= 1 && __CPROVER_r_ok(name, len));
+    proved(is_readable(degu_bytes(name, len)));
     given(id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
+    given(id == 0 || (len >= 1 && len <= DEGU_NAME_MAX));
     return id;
 }
 
@@ -179,20 +181,10 @@ degu_err sum_degu_parse_target(degu_str target, degu_str *path,
     return err;
 }
 
-degu_err sum_degu_priv_take_query(const char *ptr, size_t len, size_t *i)
-{
-    size_t start = *i;
-    proved(start <= len && __CPROVER_r_ok(ptr, len));
-    *i = nondet_size();
-    given(start <= *i && *i <= len);
-    return any_error();
-}
-
-/* Where a host or a range was is nothing to those who format. */
+/* Where a host was is nothing to those who format. */
 degu_err sum_degu_priv_note_field(degu_priv_head *h, unsigned id,
-                                  degu_str value, size_t at)
+                                  degu_str value)
 {
-    (void)at;
     proved(id >= 1 && id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
     proved(is_readable(value));
     h->length = up_to(DEGU_LENGTH_MAX);
@@ -290,7 +282,7 @@ PROOF(degu_format_length)
 }
 
 BOUND("any texts, any buffer")
-SUMMED(degu_priv_put, degu_parse_target, degu_priv_take_query)
+SUMMED(degu_priv_put, degu_parse_target, degu_priv_take_escaped)
 PROOF(degu_format_target)
 {
     space s = any_space();
@@ -370,6 +362,7 @@ PROOF(degu_priv_check_name__result)
 }
 
 BOUND("any text")
+SUMMED(degu_priv_span_value)
 PROOF(degu_priv_check_value)
 {
     degu_str value = any_view(ANY);
@@ -379,15 +372,15 @@ PROOF(degu_priv_check_value)
     reached(err == DEGU_E_VALUE && value.len > 100000);
 }
 
-BOUND("any text")
+BOUND("any text, or none")
 LONG
 PROOF(degu_priv_name_id)
 {
-    degu_str name = any_text(ANY);
-    unsigned id;
-    given(name.len);
-    id = degu_priv_name_id(name.ptr, name.len);
+    degu_str name = any_view(ANY);
+    unsigned id = degu_priv_name_id(name.ptr, name.len);
     proved(id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
+    proved(id == 0 || (name.len >= 1 && name.len <= DEGU_NAME_MAX));
+    reached(id == 0 && !name.ptr);
     reached(id == DEGU_PRIV_IF_UNMODIFIED_SINCE);
     reached(id == 0 && name.len > 100000);
 }
@@ -433,7 +426,7 @@ PROOF(degu_priv_put_field)
 
 /* What parse.c shows of received heads, here of values that lie anywhere. */
 BOUND("any value that lies anywhere, or is absent")
-SUMMED(degu_priv_is_host, degu_priv_says_close)
+SUMMED(degu_priv_is_host)
 PROOF(degu_priv_note_field__sent)
 {
     degu_priv_head h;
@@ -444,7 +437,7 @@ PROOF(degu_priv_note_field__sent)
     given(id >= 1 && id <= DEGU_PRIV_IF_UNMODIFIED_SINCE);
     h.length = up_to(DEGU_LENGTH_MAX);
     h.seen = nondet_unsigned();
-    err = degu_priv_note_field(&h, id, value, 0);
+    err = degu_priv_note_field(&h, id, value);
     proved(h.length <= DEGU_LENGTH_MAX && h.lines == 0);
     reached(!err && id == DEGU_PRIV_HOST);
     reached(!err && id == DEGU_PRIV_HOST && !value.ptr);

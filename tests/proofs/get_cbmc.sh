@@ -7,7 +7,6 @@
 set -eu
 
 tools="goto-cc goto-instrument cbmc"
-next=trixie
 root=/opt/cbmc
 
 all_there() {
@@ -16,39 +15,13 @@ all_there() {
     done
 }
 
-# The lines of apt's sources, for the next release and without its security
-# archive, whose suites have other names.
-next_sources() {
-    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
-        to=$work/parts/$(basename "$file")
-        case $file in
-        *.sources)
-            awk -v RS= -v ORS='\n\n' '!/security/' "$file" |
-                sed "s/^Suites:.*/Suites: $next/" > "$to" ;;
-        *.list)
-            if [ -f "$file" ]; then
-                sed -n "/security/d; /$VERSION_CODENAME-/d
-                        s/$VERSION_CODENAME/$next/p" "$file" > "$to"
-            fi ;;
-        esac
-    done
-}
-
-next_apt() {
-    apt-get -qq -o Dir::Etc::SourceList=/dev/null \
-        -o Dir::Etc::SourceParts="$work/parts" \
-        -o Dir::State::Lists="$work/lists" \
-        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-        -o APT::Sandbox::User=root "$@"
-}
-
 unpack_next() {
-    . /etc/os-release
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    mkdir -p "$work/parts" "$work/lists/partial" "$root"
-    next_sources
-    next_apt update
+    mkdir -p "$root"
+    # shellcheck source=tests/next_release.sh
+    . "$(dirname "$0")/../next_release.sh"
+    next_apt_open deb "$work"
     (cd "$work" &&
         next_apt download cbmc minisat libc6 libstdc++6 libgcc-s1 zlib1g)
     for package in "$work"/*.deb; do

@@ -109,6 +109,22 @@ def must(*words):
 
 # ------------------------------------------------- what loops keep true
 
+def clauses_of(kind, what):
+    """'moves p to end' says that a pointer never goes back, nor beyond end, and
+    that every turn takes it further.  Pointers that may be anything must not
+    be compared as such."""
+    if kind != 'moves':
+        return [(kind, what)]
+    (pointer, end) = what.split(' to ')
+    order = '(unsigned long)__CPROVER_loop_entry({0}) <= (unsigned long){0}' \
+        ' && (unsigned long){0} <= (unsigned long){1}'
+    return [(kind, text.format(pointer, end)) for (kind, text) in (
+        ('assigns', '{0}'),
+        ('keeps', '__CPROVER_same_object({0}, {1})'),
+        ('keeps', order),
+        ('falls', '(unsigned long){1} - (unsigned long){0}'))]
+
+
 def contracts():
     """[(function, loop, {'assigns': [...], ...})] of the files *.loops"""
     lines = []
@@ -120,7 +136,8 @@ def contracts():
     for line in lines:
         if line.startswith(' '):
             (kind, what) = line.split(None, 1)
-            found[-1][2].setdefault(kind, []).append(what)
+            for (kind, what) in clauses_of(kind, what):
+                found[-1][2].setdefault(kind, []).append(what)
         else:
             (function, loop) = line.split(':', 1)
             found.append((function, loop.strip(), {}))

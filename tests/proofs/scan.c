@@ -29,6 +29,7 @@ PROOF(degu_span__result)
 
 BOUND("any bytes, any place to go on from")
 LONG
+SUMMED(degu_priv_find_lf)
 ENFORCED(degu_scan_head)
 PROOF(degu_scan_head)
 {
@@ -65,8 +66,68 @@ BOUND("any bytes")
 PROOF(degu_priv_span_value)
 {
     degu_str text = any_view(ANY);
-    size_t n = degu_priv_span_value(text.ptr, text.len);
+    size_t n = degu_priv_span_value(text.ptr, text.ptr, text.len);
     proved(n <= text.len);
     reached(n == text.len && n > 100000);
     reached(n < text.len && n > 100000);
+}
+
+BOUND("any bytes")
+PROOF(degu_priv_find_lf)
+{
+    degu_str text = any_text(ANY);
+    size_t n = degu_priv_find_lf(text.ptr, text.len);
+    proved(n <= text.len);
+    if (n < text.len)
+        proved(text.ptr[n] == '\n');
+    reached(n == text.len && n > 100000);
+    reached(n < text.len && n > 100000);
+}
+
+BOUND("texts of up to 20 bytes")
+UNWOUND
+PROOF(degu_priv_find_lf__result)
+{
+    degu_str text = any_text(20);
+    size_t n = degu_priv_find_lf(text.ptr, text.len), k = nondet_size();
+    proved(n <= text.len);
+    if (k < n)
+        proved(text.ptr[k] != '\n');
+    if (n < text.len)
+        proved(text.ptr[n] == '\n');
+    reached(n == 20);
+    reached(n == 18 && text.len == 19);
+}
+
+BOUND("any eight bytes")
+UNWOUND
+PROOF(degu_priv_fold_word)
+{
+    char bytes[8], before[8];
+    size_t k = up_to(7);
+    bool plain = true, folds;
+    memcpy(before, bytes, 8);
+    folds = degu_priv_fold_word(bytes);
+    proved(bytes[k] == (folds ? degu_priv_lower(before[k]) : before[k]));
+    for (k = 0; k < 8; k++)
+        plain = plain && is_plain(before[k]);
+    proved(folds == plain);
+    reached(folds && before[0] == 'Z' && before[7] == '-');
+    reached(!folds && before[5] == 'z');
+}
+
+BOUND("any bytes")
+LONG
+SUMMED(degu_priv_fold_word)
+PROOF(degu_priv_fold)
+{
+    degu_str text = any_text(ANY);
+    size_t n;
+    watch(text);
+    n = degu_priv_fold((char *)text.ptr, text.len);
+    proved(n <= text.len);
+    proved(*watched ==
+           (distance(text.ptr, watched) < n ? degu_priv_lower(was) : was));
+    reached(n == text.len && n > 100000);
+    reached(n < text.len && n > 100000 && *watched != was);
 }

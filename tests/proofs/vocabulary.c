@@ -93,24 +93,27 @@ PROOF(degu_is)
     reached(!same && text);
 }
 
-/* What each row of the list says; any other number gets the last values.
-   Equal literals are one object here, so that pointers tell. */
+/* What each row of the list says; any other number gets the first values. */
 typedef struct row {
     int number;
     int status;
     const char *name;
     const char *text;
+    size_t name_size; /* with the terminator */
+    size_t text_size;
 } row;
 
 static row any_row(void)
 {
-    row r = {0, 500, "UNKNOWN", "not an error of this library"};
+    row r = {0, 500, "UNKNOWN", "not an error of this library", 8, 29};
     r.number = nondet_int();
 #define EXPECT(what, its_number, its_status, its_text)                        \
     if (r.number == its_number) {                                             \
         r.status = its_status;                                                \
         r.name = #what;                                                       \
         r.text = its_text;                                                    \
+        r.name_size = sizeof #what;                                           \
+        r.text_size = sizeof its_text;                                        \
     }
     DEGU_ERRORS(EXPECT)
     return r;
@@ -121,7 +124,10 @@ UNWIND(100)
 PROOF(degu_err_name)
 {
     row r = any_row();
-    proved(degu_err_name((degu_err)r.number) == r.name);
+    const char *name = degu_err_name((degu_err)r.number);
+    size_t k = nondet_size();
+    given(k < r.name_size);
+    proved(name[k] == r.name[k]);
     reached(r.name[0] == 'M');
     reached(r.name[0] == 'U');
 }
@@ -131,7 +137,10 @@ UNWIND(100)
 PROOF(degu_strerror)
 {
     row r = any_row();
-    proved(degu_strerror((degu_err)r.number) == r.text);
+    const char *text = degu_strerror((degu_err)r.number);
+    size_t k = nondet_size();
+    given(k < r.text_size);
+    proved(text[k] == r.text[k]);
     reached(r.number == -109);
     reached(r.number == -110);
 }

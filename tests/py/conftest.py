@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """What holds for every test here: it leaves no descriptor and no thread."""
 
+import contextlib
 import gc
 import importlib.util
+import multiprocessing.popen_fork
 import os
 import signal
 import sys
@@ -19,7 +21,36 @@ if importlib.util.find_spec('degu') is None:
     sys.path.insert(0, os.path.join(ROOT, 'py'))
 
 # A shell makes what it starts in the background ignore this one.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+with contextlib.suppress(ValueError):  # in a sub-interpreter
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+
+def only_main(what):
+    """In place of what ends the process, or is refused, in a sub-interpreter:
+    the test is skipped, and the run lists it with this reason."""
+    def refuse(*args, **keywords):
+        pytest.skip(what + ' is for the main interpreter alone')
+    return refuse
+
+
+if 'DEGU_ISOLATED' in os.environ:  # tests/interpreter.py
+    os.fork = only_main('os.fork()')
+    multiprocessing.popen_fork.Popen._launch = os.fork
+    signal.signal = only_main('signal.signal()')
+    signal.setitimer = only_main('signal.setitimer()')
+
+# These wait for a signal, or refuse in a thread of theirs.
+MAIN_ONLY = {'test_ctrl_c_in_server': 'a signal',
+             'test_several_threads_make_servers': 'os.fork()'}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items if 'DEGU_ISOLATED' in os.environ else ():
+        what = MAIN_ONLY.get(item.originalname)
+        if what:
+            item.add_marker(pytest.mark.skip(
+                reason=what + ' is for the main interpreter alone'))
 
 # DEGU_EXAMPLES=1000 searches longer than a test run should.
 hypothesis.settings.register_profile(
@@ -100,11 +131,15 @@ def pki():
 
 
 @pytest.fixture(scope='module', autouse=True)
-def leaves_nothing():
+def leaves_nothing(request):
     """A module's own servers are among what must be gone after it."""
     before = (descriptors(), threads())
-    yield
-    assert surplus(before) is None
+
+    def check():
+        assert surplus(before) is None
+
+    # Behind the end of all fixtures, whichever of them the last test used.
+    request.node.addfinalizer(check)
 
 
 def settle():

@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -121,6 +122,13 @@ def dial(address):
         sock.close()
         raise
     return sock
+
+
+def reset(sock):
+    """Ends the connection with a reset: nothing may linger."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                    struct.pack('ii', 1, 0))
+    sock.close()
 
 
 def everything(sock):
@@ -259,7 +267,7 @@ class Script:
 # ----------------------------------------------------------------- processes
 
 @contextlib.contextmanager
-def child(code, *args):
+def child(code, *args, pass_fds=()):
     """An interpreter with this code, which finds degu and these files; it
     does not outlive the block.
 
@@ -274,7 +282,7 @@ def child(code, *args):
     process = subprocess.Popen(
         [sys.executable, '-X', 'faulthandler', '-c', code, *args], env=env,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True)
+        stderr=subprocess.PIPE, text=True, pass_fds=pass_fds)
     with process:
         try:
             yield process

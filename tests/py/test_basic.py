@@ -414,9 +414,11 @@ def test_server_options():
         'bodies': DEFAULT_BODIES,
         'timeout': 15,
         'min_rate': 256,
+        'spin': 0,
         'on_exchange': None,
         'max_connections': 25,
         'max_requests_per_connection': 100,
+        'stop_timeout': 5,
     }
     server.sock.close()
     server = Server(IPv4_LOOPBACK, example, max_requests=7)

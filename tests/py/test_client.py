@@ -8,7 +8,6 @@ import io
 import os
 import signal
 import socket
-import struct
 import threading
 import time
 
@@ -37,6 +36,7 @@ from peers import (
     listening,
     outcome,
     receive_head,
+    reset,
     until,
 )
 
@@ -80,9 +80,10 @@ def test_client_options():
         return True
 
     client = Client(b'\0name', host='me', authorization='Basic xyz',
-                    timeout=5, on_connect=on_connect)
+                    timeout=5, spin=0.5, on_connect=on_connect)
     assert (client.host, client.authorization) == ('me', 'Basic xyz')
     assert client.timeout == 5 and client.on_connect is on_connect
+    assert (client.spin, Client(b'').spin) == (0.5, 0)
     assert client.base_headers == (('authorization', 'Basic xyz'),
                                    ('host', 'me'))
     assert Client(b'').timeout == 65
@@ -96,6 +97,9 @@ def test_client_options():
     ({'timeout': True}, TypeError), ({'timeout': 0}, ValueError),
     ({'timeout': -1}, ValueError), ({'timeout': float('nan')}, ValueError),
     ({'timeout': float('inf')}, ValueError), ({'timeout': 1e300}, ValueError),
+    ({'spin': None}, TypeError), ({'spin': '1'}, TypeError),
+    ({'spin': True}, TypeError), ({'spin': -1}, ValueError),
+    ({'spin': 1.1}, ValueError), ({'spin': float('nan')}, ValueError),
     ({'on_connect': 5}, TypeError), ({'other': 5}, TypeError)])
 def test_bad_client_options(options, error):
     """S30: when the client is made, and with a sentence."""
@@ -630,8 +634,7 @@ def test_reset(data):
     def run(sock):
         receive_head(sock)
         sock.sendall(data)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                        struct.pack('ii', 1, 0))
+        reset(sock)
 
     with listening(run, ('127.0.0.1', 0)) as address:
         conn = Client(address).connect()
@@ -641,8 +644,9 @@ def test_reset(data):
         assert conn.closed
 
 
+@pytest.mark.parametrize('spin', [0, 0.01, 1])
 @pytest.mark.parametrize('data', [b'', b'HTTP/1.1 200', HELLO[:-3]])
-def test_timed_out(near, data):
+def test_timed_out(near, data, spin):
     done = threading.Event()
 
     def run(sock):
@@ -651,7 +655,7 @@ def test_timed_out(near, data):
         assert done.wait(WAIT)
 
     with listening(run, near) as address:
-        conn = Client(address, timeout=0.2).connect()
+        conn = Client(address, timeout=0.2, spin=spin).connect()
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             conn.get('/', {}).body.read()

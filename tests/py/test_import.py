@@ -33,7 +33,8 @@ def test_package():
 @pytest.mark.parametrize('name, without', [
     ('degu.base', {'ssl', 'socket', 'multiprocessing', 'degu.server',
                    'degu.client', 'degu.misc'}),
-    ('degu.server', {'ssl', 'multiprocessing', 'degu.client', 'degu.misc'}),
+    ('degu.server', {'ssl', 'multiprocessing', 'degu.client', 'degu.misc',
+                     'inspect', 'logging'}),
     ('degu.client', {'ssl', 'multiprocessing', 'degu.server', 'degu.misc'}),
     ('degu.misc', {'ssl', 'degu.client'})])
 def test_modules(name, without):
@@ -47,6 +48,54 @@ def test_names(name):
     """What a module promises it has."""
     code = 'import {0}\nfor name in {0}.__all__:\n    getattr({0}, name)\n'
     assert outcome(code.format(name)) == (0, '', '')
+
+
+SERVES = '''
+import socket, sys, threading
+from degu.server import Server
+
+def app(session, request, api):
+    return (200, 'OK', {}, b'hello')
+
+def ask():
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(server.address)
+        sock.sendall(b'GET / HTTP/1.1\\r\\n\\r\\n')
+        sock.recv(4096)
+    server.shutdown()
+
+server = Server(b'', app)
+threading.Thread(target=ask).start()
+server.serve_forever()
+print(*{'inspect', 'logging'} & set(sys.modules))
+'''
+
+
+def test_start():
+    """What takes long to import is not needed for an answer."""
+    assert outcome(SERVES) == (0, '\n', '')
+
+
+LOGS = '''
+import sys
+from degu.server import Server
+
+def app(session, request, api):
+    return (200, 'OK', {}, b'hello')
+
+server = Server(b'', app)
+server.shutdown()
+assert 'logging' not in sys.modules
+import logging
+logging.basicConfig(level=logging.INFO, format='%(name)s %(funcName)s',
+                    stream=sys.stdout)
+server.serve_forever()
+'''
+
+
+def test_logging_later():
+    """Who imports logging is told, by the function that has it to tell."""
+    assert outcome(LOGS) == (0, 'degu.server _run\n' * 2, '')
 
 
 def test_version():

@@ -7,7 +7,6 @@ import gc
 import os
 import select
 import socket
-import struct
 import tempfile
 import threading
 
@@ -17,6 +16,7 @@ from degu.base import (
     BodyIter,
     ChunkedBodyIter,
     Connection,
+    DeguError,
     EmptyPreambleError,
     ProtocolError,
     Response,
@@ -24,19 +24,22 @@ from degu.base import (
 )
 from degu.client import Client
 from degu.server import Server
-from peers import WAIT, App, Running, Script, listening, receive_head, until
+from peers import (
+    WAIT,
+    App,
+    Running,
+    Script,
+    listening,
+    receive_head,
+    reset,
+    until,
+)
 
 EMPTY = b'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'
 HELLO = b'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello'
 TCP = ('127.0.0.1', 0)
 SAFE = ['GET', 'HEAD']
 OTHER = ['PUT', 'POST', 'PATCH', 'DELETE', 'OPTIONS']
-
-
-def reset(sock):
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                    struct.pack('ii', 1, 0))
-    sock.close()
 
 
 class Peer:
@@ -475,6 +478,105 @@ def test_check_does_not_wait():
         for _ in range(100):
             assert conn.check() is None
         conn.close()
+
+
+# ---------------------------------------------------- was it sent or answered
+
+def progress(call, *args):
+    """What the exception says."""
+    with pytest.raises((DeguError, OSError)) as info:
+        call(*args)
+    return (info.value.sent, info.value.answered, str(info.value))
+
+
+@pytest.mark.parametrize('method', SAFE + OTHER)
+@pytest.mark.parametrize('close', [None, reset])
+@pytest.mark.parametrize('address', [b'', TCP])
+def test_stale_connection_says_that_nothing_was_sent(method, close, address):
+    with Peer([EMPTY, *([close] if close else [])], address=address) as peer:
+        conn = Client(peer.address).connect()
+        conn.get('/')
+        peer.wait_closed()
+        (sent, answered, text) = progress(conn.request, method, '/')
+        assert (sent, answered) == (False, False)
+        assert 'nothing was sent' in text or (close and address)
+        assert conn.closed
+        # Nor was anything of the next, which is refused at once.
+        assert progress(conn.request, method, '/')[:2] == (False, False)
+    assert peer.methods == ['GET']
+
+
+@pytest.mark.parametrize('check', [False, True])
+def test_bytes_that_wait_say_that_nothing_was_sent(check):
+    with Peer([EMPTY + b'x']) as peer:
+        conn = Client(peer.address).connect()
+        conn.get('/')
+        call = (conn.check,) if check else (conn.request, 'POST', '/')
+        assert progress(*call)[:2] == (False, False)
+    assert peer.methods == ['GET']
+
+
+def test_no_connection_says_that_nothing_was_sent():
+    with socket.socket() as sock:
+        sock.bind(TCP)
+        client = Client(sock.getsockname())
+        assert progress(client.request, 'POST', '/')[:2] == (False, False)
+
+
+@pytest.mark.parametrize('method', OTHER)
+@pytest.mark.parametrize('close', [None, reset])
+def test_sent_and_not_answered(method, close):
+    with Peer([EMPTY, b'', *([close] if close else [])], address=TCP) as peer:
+        client = Client(peer.address)
+        client.request(method, '/')
+        (sent, answered, text) = progress(client.request, method, '/')
+        assert (sent, answered) == (True, False)
+        assert 'no answer came' in text or close
+    assert peer.methods == [method] * 2
+
+
+def test_timed_out_and_not_answered():
+    done = threading.Event()
+    with Peer([EMPTY, b'', lambda sock: done.wait(WAIT)]) as peer:
+        conn = Client(peer.address, timeout=0.2).connect()
+        conn.get('/')
+        assert progress(conn.get, '/')[:2] == (True, False)
+        done.set()
+
+
+@pytest.mark.parametrize('start', [
+    b'H', b'HTTP/1.1 200 OK\n\n', EMPTY[:-1],
+    b'HTTP/1.1 103 Early Hints\r\n\r\n'])
+@pytest.mark.parametrize('close', [None, reset])
+def test_answered_in_part(start, close):
+    with Peer([EMPTY, start, *([close] if close else [])],
+              address=TCP) as peer:
+        conn = Client(peer.address).connect()
+        conn.get('/')
+        assert progress(conn.get, '/')[:2] == (True, True)
+    assert len(peer.heads) == 2
+
+
+def test_callers_fault_says_that_nothing_was_sent():
+    with Peer([HELLO]) as peer:
+        conn = Client(peer.address).connect()
+        for args in (('x',), ('/', {'a': '\r'})):
+            assert progress(conn.get, *args)[:2] == (False, False)
+        response = conn.get('/')
+        assert progress(conn.get, '/')[:2] == (False, False)
+        assert response.body.read() == b'hello'
+        conn.close()
+
+
+def test_source_that_fails_after_a_byte_says_that_it_was_sent():
+    def source():
+        yield bytes(100000)
+        raise OSError('no more')
+
+    with listening(lambda sock: sock.recv(1), TCP) as address:
+        conn = Client(address).connect()
+        body = conn.api.BodyIter(source(), 200000)
+        assert progress(conn.put, '/', {}, body) == (True, False, 'no more')
 
 
 # --------------------------------------------------------- closed and dropped

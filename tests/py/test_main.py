@@ -72,7 +72,7 @@ def folder():
 
 
 @contextlib.contextmanager
-def started(*args, cwd=None, **streams):
+def started(*args, cwd=None, program=('-m', 'degu'), **streams):
     """The command in a process, which does not outlive the block."""
     env = dict(os.environ, COLUMNS='80', PYTHONDONTWRITEBYTECODE='1')
     if 'ASAN_OPTIONS' in env:
@@ -81,7 +81,7 @@ def started(*args, cwd=None, **streams):
     env['PYTHONPATH'] = package
     streams = {'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE,
                'stderr': subprocess.PIPE, **streams}
-    process = subprocess.Popen([sys.executable, '-m', 'degu', *args], env=env,
+    process = subprocess.Popen([sys.executable, *program, *args], env=env,
                                cwd=cwd or HERE, **streams)
     with process:
         try:
@@ -152,7 +152,7 @@ def is_one_line(errors):
     ('get', '@x', '/', '--timeout', 'soon'),
     ('get', '@x', '/', '--head', '-o', 'x'), ('get', '@x', '/', '--bad'),
     ('serve', '.', '--address', 'localhost:80'),
-    ('serve', '.', '--address', 'nowhere'),
+    ('serve', '.', '--address', 'nowhere'), ('serve', '.', '--address', ''),
     ('serve', '.', '--address', '127.0.0.1:65536'),
     ('serve', '.', '--timeout', '-1'), ('serve', '.', '--timeout', 'nan'),
     ('serve', '.', '--max-connections', '0'),
@@ -309,6 +309,70 @@ def test_second_signal_ends_it_at_once(folder):
             time.sleep(0.1)
             assert stop(process)[0] == -signal.SIGTERM
             assert receive_head(sock) == b''
+
+
+# Becomes the command, with a descriptor at 3 and further ones behind it.
+ACTIVATE = '''
+import fcntl, os, sys
+fds = [fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 50)
+       for fd in sys.argv[1].split()]
+for (place, fd) in enumerate(fds, 3):
+    os.dup2(fd, place)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)))
+os.execv(sys.executable, [sys.executable, '-m', 'degu', *sys.argv[2:]])
+'''
+
+
+@contextlib.contextmanager
+def activated(*socks, args=()):
+    """The command with these sockets, as systemd would start it."""
+    fds = [sock.fileno() for sock in socks]
+    program = ('-c', ACTIVATE, ' '.join(map(str, fds)))
+    with started('serve', HERE, *args, program=program,
+                 pass_fds=fds) as process:
+        yield process
+
+
+@pytest.fixture
+def listener(folder):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(folder + '/socket')
+        sock.listen()
+        yield sock
+
+
+def test_passed_socket(listener, folder):
+    """It is served, and its file is left to whoever made it."""
+    with activated(listener) as process:
+        assert process.stdout.readline() == b'%s/socket\n' % folder.encode()
+        (status, body) = body_of(folder + '/socket', '/test_main.py')
+        assert status == 200 and b'test_passed_socket' in body
+        assert stop(process)[0] == 0
+    assert os.path.exists(folder + '/socket')
+
+
+def test_passed_sockets_that_will_not_do(listener, folder):
+    other = folder + '/other'
+    with socket.socket(socket.AF_UNIX) as silent, open(os.devnull) as file:
+        silent.bind(other)
+        for (socks, args, code, text) in (
+                ((listener, listener), (), 1, 'need one socket; got 2'),
+                ((listener,), ('--address', '@'), 2, '--address beside'),
+                ((silent,), (), 1, 'does not listen'),
+                ((file,), (), 1, 'LISTEN_FDS: ')):
+            with activated(*socks, args=args) as process:
+                (output, errors) = process.communicate(timeout=WAIT)
+            assert (process.returncode, output) == (code, b'')
+            assert text in errors.decode()
+            assert code == 2 or is_one_line(errors.decode())
+
+
+def test_socket_that_was_passed_to_another_process(folder, monkeypatch):
+    monkeypatch.setenv('LISTEN_PID', '1')
+    monkeypatch.setenv('LISTEN_FDS', '1')
+    with serving(folder, '--listing') as (_, address):
+        assert address.startswith('@')
+        assert b'file.txt' in body_of(address)[1]
 
 
 def test_logs(folder):

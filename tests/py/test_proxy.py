@@ -772,10 +772,10 @@ def test_a_broken_upstream_cuts_the_client_visibly(rest, reset, caplog):
     else:
         # Nothing had left yet.
         assert reset or b'xyz' in rest
-        assert answers(got)[0].status in (500, 502)
+        assert answers(got)[0].status == 502
         assert got.count(b'HTTP/1.1') == 1
     assert upstream.count == 1
-    assert 'GET' in caplog.text or 'Error after handling' in caplog.text
+    assert 'GET' in caplog.text or 'Upstream failed after' in caplog.text
 
 
 def test_a_reset_is_no_end_of_a_body_until_the_close():
@@ -809,7 +809,22 @@ def test_a_head_is_followed_by_nothing_and_then_the_cut():
     for rest in (b'content-length: 5\r\n\r\n',
                  b'transfer-encoding: chunked\r\n\r\n'):
         (got, _) = through(LAST, closing(HEAD + rest))
-        assert is_cut(got) or is_bare(got, 502) or is_bare(got, 500)
+        assert is_cut(got) or is_bare(got, 502)
+
+
+@pytest.mark.parametrize('rest, status', [(b'-1\r\n', 502), (b'5', 504)])
+def test_a_body_that_is_wrong_from_its_start(rest, status, caplog):
+    """The head of the answer has not left when that is found."""
+    def handler(sock):
+        read_message(sock)
+        sock.sendall(HEAD + b'transfer-encoding: chunked\r\n\r\n' + rest)
+        with contextlib.suppress(ConnectionResetError):
+            return sock.recv(1)
+
+    (got, _) = through(GET * 2, handler, timeout=0.2)
+    assert is_bare(got, status)
+    [record] = [r for r in caplog.records if 'Upstream failed' in r.message]
+    assert record.levelname == 'WARNING' and not record.exc_info
 
 
 @pytest.mark.parametrize('kind', ['length', 'chunked'])

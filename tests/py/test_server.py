@@ -2,6 +2,7 @@
 """Server and TempServer: addresses, options, sessions, on_connect, limits,
 time, threads and the end."""
 
+import contextlib
 import gc
 import importlib.util
 import io
@@ -21,7 +22,7 @@ import pytest
 from degu.base import Session
 from degu.client import Client
 from degu.misc import TempServer
-from degu.server import Exchange, Server
+from degu.server import Exchange, Server, take_listeners
 from peers import (
     WAIT,
     App,
@@ -186,6 +187,25 @@ def test_ready_socket():
             assert is_alive(running.address)
 
 
+def test_ready_socket_that_does_not_listen():
+    with socket.socket(socket.AF_INET) as sock:
+        sock.bind(('127.0.0.1', 0))
+        with pytest.raises(ValueError, match='listen'):
+            Server(sock, hello)
+        assert sock.fileno() > -1
+
+
+def test_file_of_a_ready_socket_is_not_removed(folder):
+    """Who made it may pass it on again."""
+    path = folder + '/socket'
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+        with Running(hello, sock) as running:
+            assert is_alive(running.address)
+    assert os.listdir(folder) == ['socket']
+
+
 def test_descriptor_is_not_inherited():
     server = Server(('127.0.0.1', 0), hello)
     assert not os.get_inheritable(server.sock.fileno())
@@ -196,6 +216,26 @@ def test_descriptor_is_not_inherited():
 
 # --------------------------------------------------------------------- options
 
+@pytest.mark.parametrize('spin', [1e-6, 0.0001, 1])
+def test_spin(address, spin):
+    """Whether it pays or not: what is answered, when an idle connection is
+    closed, and how soon the end is, are as without."""
+    with Running(hello, address, timeout=0.5, spin=spin) as running:
+        client = Client(running.address, spin=spin)
+        conn = client.connect()
+        for _ in range(90):
+            assert conn.get('/', {}).body.read() == b'hello'
+        started = time.monotonic()
+        idle = dial(running.address)
+        assert everything(idle) == b''
+        assert 0.4 < time.monotonic() - started < 3
+        idle.close()
+        conn = client.connect()
+        assert conn.get('/', {}).body.read() == b'hello'
+        started = time.monotonic()
+    assert time.monotonic() - started < 2
+
+
 def test_options():
     """Names and defaults of R157 to R167."""
     server = Server(b'', hello)
@@ -205,11 +245,14 @@ def test_options():
     assert options.pop('max_connections') == 25
     assert options.pop('max_requests_per_connection') == 100
     assert options.pop('min_rate') == 256
+    assert options.pop('spin') == 0
+    assert options.pop('stop_timeout') == 5
     finish(server)
-    given = {'timeout': 0.5, 'max_connections': 7, 'min_rate': 0,
-             'max_requests_per_connection': 1000000}
+    given = {'timeout': 0.5, 'max_connections': 7, 'min_rate': 0, 'spin': 1,
+             'max_requests_per_connection': 1000000, 'stop_timeout': 0.1}
     server = Server(b'', hello, **given)
     assert {name: server.options[name] for name in given} == given
+    assert (server.stop_timeout, server.spin) == (0.1, 1)
     finish(server)
     server = Server(b'', hello, max_requests=5)
     assert server.options['max_requests_per_connection'] == 5
@@ -227,6 +270,14 @@ def test_options():
     ({'min_rate': None}, TypeError), ({'min_rate': 1.0}, TypeError),
     ({'min_rate': True}, TypeError), ({'min_rate': -1}, ValueError),
     ({'min_rate': 2**31}, ValueError),
+    ({'spin': None}, TypeError), ({'spin': '1'}, TypeError),
+    ({'spin': True}, TypeError), ({'spin': -1e-6}, ValueError),
+    ({'spin': 1.000001}, ValueError), ({'spin': float('nan')}, ValueError),
+    ({'stop_timeout': None}, TypeError), ({'stop_timeout': '5'}, TypeError),
+    ({'stop_timeout': True}, TypeError), ({'stop_timeout': 0}, ValueError),
+    ({'stop_timeout': -1}, ValueError),
+    ({'stop_timeout': 2000000}, ValueError),
+    ({'stop_timeout': float('nan')}, ValueError),
     ({'max_connections': None}, TypeError),
     ({'max_connections': '5'}, TypeError),
     ({'max_connections': 5.0}, TypeError),
@@ -351,18 +402,17 @@ def test_credentials():
     assert app.seen[0][2] == (os.getpid(), os.getuid(), os.getgid())
 
 
-@pytest.mark.parametrize('name', [
-    b'', b'\0degu \0\xff%s%d-peer', b'path'])
+@pytest.mark.parametrize('name', ['', 'abstract', 'path'])
 def test_unix_peer(folder, name):
     """An unbound peer has no name, a bound one has the one it chose."""
     app = Notes()
     with Running(app) as running:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(WAIT)
-            if name == b'path':
+            if name == 'path':
                 sock.bind(folder + '/peer')
-            elif name:
-                sock.bind(name)
+            elif name:  # which all processes of a host share
+                sock.bind(b'\0degu \0\xff%%s%%d-peer-%d' % os.getpid())
             sock.connect(running.address)
             sock.sendall(LAST)
             assert answers(everything(sock))[0].status == 200
@@ -859,6 +909,146 @@ def test_shutdown_finishes_what_is_in_flight():
         assert not running.thread.is_alive()
 
 
+@pytest.fixture
+def stuck():
+    """(a server whose app waits, a connection that it was asked on)"""
+    go = threading.Event()
+    entered = threading.Event()
+
+    def app(session, request, api):
+        entered.set()
+        assert go.wait(WAIT)
+        return (200, 'OK', {}, b'hello')
+
+    with Running(app, stop_timeout=0.3) as running:
+        with dial(running.address) as sock:
+            sock.sendall(GET)
+            assert entered.wait(WAIT)
+            yield (running, sock)
+        go.set()
+
+
+def test_stop_timeout_cuts_what_is_in_flight(stuck):
+    (running, sock) = stuck
+    started = time.monotonic()
+    running.server.shutdown()
+    assert everything(sock) == b''
+    assert 0.25 < time.monotonic() - started < 1.2
+    running.thread.join(WAIT)
+    assert not running.thread.is_alive()
+    assert 0.25 < time.monotonic() - started < 3
+
+
+def test_with_block(address, folder):
+    """Its end is the end: nothing is served, nothing is left."""
+    server = Server(address, hello)
+    with server as same:
+        assert same is server
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        assert is_alive(server.address)
+    # serve_forever() has returned, or is about to.
+    assert server.sock.fileno() == -1
+    thread.join(WAIT)
+    assert not thread.is_alive()
+    with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+        dial(server.address)
+    assert os.listdir(folder) == []
+    server.close()
+    with pytest.raises(RuntimeError, match='ended'):
+        server.serve_forever()
+
+
+def test_with_block_that_never_serves(address, folder):
+    with Server(address, hello) as server:
+        pass
+    assert server.sock.fileno() == -1
+    assert os.listdir(folder) == []
+    # A thread that comes too late.
+    server.serve_forever()
+    with server:
+        pass
+
+
+def test_with_block_keeps_the_file_of_somebody_else(folder):
+    path = folder + '/socket'
+    with Server(path, hello):
+        os.unlink(path)
+        open(path, 'w').close()
+    assert os.listdir(folder) == ['socket']
+
+
+def test_with_block_that_raises():
+    with pytest.raises(ZeroDivisionError):
+        with Running(hello) as running, running.server:
+            1 / 0
+    assert running.server.sock.fileno() == -1
+
+
+def test_with_block_around_serve_forever():
+    with Server(b'', hello) as server:
+        timer = threading.Timer(0.05, server.shutdown)
+        timer.start()
+        server.serve_forever()
+    timer.join()
+
+
+def test_with_block_waits_for_what_is_in_flight():
+    entered = threading.Event()
+    go = threading.Event()
+
+    def app(session, request, api):
+        entered.set()
+        assert go.wait(WAIT)
+        return (200, 'OK', {}, b'hello')
+
+    with Running(app) as running, dial(running.address) as sock:
+        sock.sendall(GET)
+        assert entered.wait(WAIT)
+        closer = threading.Thread(target=running.server.close)
+        closer.start()
+        until(lambda: running.server._stopped)
+        closer.join(0.1)
+        assert closer.is_alive()
+        go.set()
+        (answer,) = answers(everything(sock))
+        assert answer.body == b'hello'
+        closer.join(WAIT)
+        assert not closer.is_alive()
+        assert running.server.sock.fileno() == -1
+
+
+def test_close_from_many_threads_while_serving_begins():
+    for _ in range(50):
+        server = Server(b'', hello)
+        threads = [threading.Thread(target=call) for call in (
+            server.serve_forever, server.close, server.close)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT)
+            assert not thread.is_alive()
+        assert server.sock.fileno() == -1
+
+
+def test_close_in_the_thread_that_serves():
+    """It would wait for itself."""
+    more = '''
+def stop(*unused):
+    try:
+        server.close()
+    except RuntimeError as error:
+        print(error, flush=True)
+signal.signal(signal.SIGTERM, stop)
+'''
+    with child(SERVE.format(wait=5, more=more)) as process:
+        assert is_alive(('127.0.0.1', int(process.stdout.readline())))
+        process.send_signal(signal.SIGTERM)
+        (output, errors) = process.communicate(timeout=WAIT)
+        assert output == 'close() inside of serve_forever()\nreturned\n'
+        assert (errors, process.returncode) == ('', 0)
+
+
 def test_shutdown_by_the_app():
     def app(session, request, api):
         running.server.shutdown()
@@ -912,6 +1102,36 @@ def test_keyboard_interrupt(blocked):
         assert process.returncode == 0
         assert time.monotonic() - started < 3
         sock.close()
+
+
+def test_interrupt_while_a_thread_starts(monkeypatch):
+    """Who has begun to serve before start() returned is waited for."""
+    entered = threading.Event()
+    left = threading.Event()
+    interrupted = []
+
+    def app(session, request, api):
+        entered.set()
+        threading.Event().wait(0.3)
+        left.set()
+        return (200, 'OK', {}, b'hello')
+
+    def start(thread):
+        plain(thread)
+        if thread.name == 'degu' and not interrupted:
+            interrupted.append(True)
+            assert entered.wait(WAIT)
+            raise KeyboardInterrupt
+
+    server = Server(b'', app)
+    plain = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, 'start', start)
+    with dial(server.address) as sock:
+        sock.sendall(b'GET / HTTP/1.1\r\n\r\n')
+        with pytest.raises(KeyboardInterrupt):
+            server.serve_forever()
+        assert left.is_set()
+        assert receive_head(sock).endswith(b'hello')
 
 
 def test_shutdown_by_a_signal():
@@ -1157,6 +1377,96 @@ assert len(os.listdir('/proc/self/fd')) == before
     assert outcome(code) == (0, '', '')
 
 
+# ---------------------------------------------------------- socket activation
+
+# Becomes a program that has descriptors from 3 on, as systemd starts one: the
+# last argument is what to run, those before it are the descriptors.
+ACTIVATE = '''
+import fcntl, os, sys
+# Out of the way of the places they are for.
+fds = [fcntl.fcntl(int(fd), fcntl.F_DUPFD_CLOEXEC, 50) for fd in sys.argv[1:-1]]
+for (place, fd) in enumerate(fds, 3):
+    os.dup2(fd, place)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)),
+                  LISTEN_FDNAMES='a:b')
+os.execv(sys.executable, [sys.executable, '-c', sys.argv[-1]])
+'''
+TAKE = '''
+import os, socket, sys
+from degu.server import Server, take_listeners
+socks = take_listeners()
+for sock in socks:
+    print(sock.fileno(), os.get_inheritable(sock.fileno()),
+          repr(sock.getsockname()), type(sock) is socket.socket)
+print([name for name in os.environ if name.startswith('LISTEN')])
+print(take_listeners(), flush=True)
+def app(session, request, api):
+    return (200, 'OK', {}, b'hello')
+if socks:
+    Server(socks[0], app).serve_forever()
+'''
+
+
+@contextlib.contextmanager
+def activated(code, *socks):
+    fds = [sock.fileno() for sock in socks]
+    with child(ACTIVATE, *map(str, fds), code, pass_fds=fds) as process:
+        yield process
+
+
+def test_take_listeners(folder):
+    with socket.socket(socket.AF_INET) as one, \
+            socket.socket(socket.AF_UNIX) as two:
+        one.bind(('127.0.0.1', 0))
+        two.bind(folder + '/socket')
+        for sock in (one, two):
+            sock.listen()
+        # It may come before there is anybody to hear it.
+        with dial(one.getsockname()) as early:
+            early.sendall(LAST)
+            with activated(TAKE, one, two) as process:
+                for (number, sock) in enumerate((one, two), 3):
+                    assert process.stdout.readline() == (
+                        '{} False {!r} True\n'.format(
+                            number, sock.getsockname()))
+                assert process.stdout.readline() == '[]\n'
+                assert process.stdout.readline() == '[]\n'
+                assert answers(everything(early))[0].body == b'hello'
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=WAIT)
+    assert os.listdir(folder) == ['socket']
+
+
+def test_take_listeners_that_are_no_sockets():
+    code = '''
+from degu.server import take_listeners
+try:
+    take_listeners()
+except OSError as error:
+    print('refused')
+'''
+    with open(os.devnull) as file, activated(code, file) as process:
+        assert process.communicate(timeout=WAIT) == ('refused\n', '')
+
+
+@pytest.mark.parametrize('pid, count, error', [
+    ('', '1', None), ('1', '1', None), (None, '1', None), ('me', None, None),
+    ('me', '0', None), ('me', '', None), ('me', 'x', ValueError),
+    ('me', '-1', ValueError), ('x', '1', ValueError),
+    ('me', '9999999999', ValueError)])
+def test_take_listeners_of_others(monkeypatch, pid, count, error):
+    for (name, value) in (('PID', pid), ('FDS', count), ('FDNAMES', 'a')):
+        if value is not None:
+            monkeypatch.setenv('LISTEN_' + name,
+                               str(os.getpid()) if value == 'me' else value)
+    if error:
+        with pytest.raises(error):
+            take_listeners()
+    else:
+        assert take_listeners() == []
+    assert not [name for name in os.environ if name.startswith('LISTEN_')]
+
+
 # ------------------------------------------------------------------------- log
 
 def test_log(caplog):
@@ -1346,3 +1656,22 @@ def test_on_exchange_raises(caplog):
         client.close()
     assert [str(record.exc_info[1]) for record in caplog.records
             if record.exc_info] == ['the hook'] * 3
+
+
+@pytest.mark.parametrize('text', [
+    b'PUT / HTTP/1.1\r\ncontent-length: 5\r\n\r\nhe',
+    b'PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nx\r\n\r\n'])
+def test_fault_of_a_peer_is_a_line(text, caplog):
+    """Not a traceback; that is for what an app does wrong."""
+    caplog.set_level(logging.INFO)
+    with Running(reads) as running:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(running.address)
+            sock.sendall(text)
+            sock.shutdown(socket.SHUT_WR)
+            assert sock.recv(1000).startswith(b'HTTP/1.1 400 ')
+            assert sock.recv(1000) == b''
+    lines = [record for record in caplog.records
+             if record.getMessage()[:2] in ('+ ', '- ')]
+    assert len(lines) == 2
+    assert not any(record.exc_info for record in caplog.records)

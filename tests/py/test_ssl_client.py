@@ -39,10 +39,11 @@ from peers import (
     listening,
     outcome,
     receive_head,
+    reset,
     until,
 )
 from secure import SecureRunning, cut, drain, is_cut
-from test_ssl_server import facts, reset
+from test_ssl_server import facts
 
 TCP = ('127.0.0.1', 0)
 HEAD = b'HTTP/1.1 200 OK\r\n'
@@ -240,6 +241,21 @@ def test_no_tls_there(ends, data):
 
     with listening(run) as address:
         with pytest.raises(OSError):
+            ends.make(address).connect()
+
+
+def test_reset_before_the_handshake(ends, monkeypatch):
+    """Which is said, however soon it comes."""
+    def and_wait(client, create=Client.create_socket):
+        sock = create(client)
+        poll = select.poll()
+        poll.register(sock, 0)
+        assert poll.poll(WAIT * 1000)
+        return sock
+
+    monkeypatch.setattr(Client, 'create_socket', and_wait)
+    with listening(reset, TCP) as address:
+        with pytest.raises(ConnectionResetError, match='reset by peer'):
             ends.make(address).connect()
 
 

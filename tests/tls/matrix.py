@@ -361,10 +361,8 @@ def wanted_of_server(case):
     wants = [] if is_plain else ['connect']
     wants += ['called'] * int(case.word('calls', '0'))
     if at == 'body':
+        # Which an app does not catch; a peer's fault has no traceback.
         wants.append('body ' + error)
-        if case.language == 'python':
-            # What an app does not catch.
-            wants.append('traceback')
     wants.append('close ' + (error or 'OK'))
     return wants * int(case.word('connections', '1'))
 

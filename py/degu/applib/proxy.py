@@ -128,4 +128,7 @@ class ProxyApp:
         _need('conn', kept, Connection)
         session[self.key] = kept
         session[self._mark] = self.client
+        if session._kept is None:
+            session._kept = {}
+        session._kept[self.key] = kept
         return response
