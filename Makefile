@@ -4,6 +4,9 @@
 # CC, CFLAGS, CPPFLAGS, LDFLAGS and PYTHON are yours; prefix and DESTDIR too.
 
 CFLAGS ?= -O2
+ifeq ($(origin CFLAGS),file) # nobody's choice
+extension: CFLAGS = -O3
+endif
 prefix ?= /usr/local
 includedir ?= $(prefix)/include
 pkgconfigdir ?= $(prefix)/share/pkgconfig
@@ -17,7 +20,12 @@ DEMO_PACKAGES = gcc libc6-dev libssl-dev openssl curl python3 python3-dev
 TEST_PACKAGES = $(DEMO_PACKAGES) g++ clang libclang-rt-dev gcc-multilib \
     g++-multilib musl-tools pkg-config python3-pytest python3-hypothesis \
     python3-setuptools python3-wheel python3-flask wget nginx-light
-BENCH_PACKAGES = $(DEMO_PACKAGES) strace valgrind
+COST_PACKAGES = $(DEMO_PACKAGES) valgrind
+# The limit's tools and the peers; what Debian has not, the bench gets itself.
+BENCH_PACKAGES = $(DEMO_PACKAGES) strace wrk nginx-light libmicrohttpd-dev \
+    node-llhttp/libllhttp-dev gunicorn python3-aiohttp python3-httptools \
+    python3-pycurl python3-requests python3-urllib3 python3-uvicorn \
+    python3-uvloop python3-venv
 VALGRIND_PACKAGES = $(TEST_PACKAGES) valgrind
 # `make leaks PYTHON=/usr/bin/python3-dbg` counts references as well.
 LEAKS_PACKAGES = $(TEST_PACKAGES) python3-dbg
@@ -25,21 +33,35 @@ FUZZ_PACKAGES = $(DEMO_PACKAGES) clang libclang-rt-dev
 PROVE_PACKAGES = gcc libc6-dev python3
 AFL_PACKAGES = $(FUZZ_PACKAGES) afl++
 COVERAGE_PACKAGES = $(FUZZ_PACKAGES) llvm
+# To build CPython without a GIL, where none is on the path.
+FREE_THREADED_PACKAGES = gcc libc6-dev make dpkg-dev libssl-dev libffi-dev \
+    zlib1g-dev
 LINT_PACKAGES = $(DEMO_PACKAGES) clang-tidy cppcheck mypy
 FORMAT_PACKAGES = clang-format
+# tests/packages.sh knows what -N- and a slash stand for.
+SIZE_PACKAGES = gcc libc6-dev python3 gcc-arm-none-eabi gcc-riscv64-unknown-elf
+FIRMWARE_PACKAGES = $(DEMO_PACKAGES) $(SIZE_PACKAGES) picolibc-arm-none-eabi \
+    picolibc-riscv64-unknown-elf qemu-system-arm \
+    qemu-system-riscv/qemu-system-misc liblwip-dev
+CROSS_PACKAGES = gcc libc6-dev python3 gcc-multilib musl-tools clang qemu-user \
+    gcc-mingw-w64-x86-64-win32 \
+    $(foreach arch,armhf arm64 riscv64 s390x,libc6-dev-$(arch)-cross \
+    libgcc-N-dev-$(arch)-cross) binutils-arm-linux-gnueabihf \
+    binutils-aarch64-linux-gnu binutils-riscv64-linux-gnu \
+    binutils-s390x-linux-gnu
 
 EXAMPLES = $(patsubst doc/examples/%.c,build/%,$(wildcard doc/examples/*.c))
 DEMO = build/demo_server build/demo_client
-BENCH = build/bench_duo build/bench_parse build/bench_tls
 SOURCES = degu.h degu_tls.h $(wildcard py/src/*.[ch] doc/examples/*.c tests/demo/*.c \
-    tests/bench/*.[ch] tests/c/*.[ch] fuzz/*.[ch])
+    tests/bench/*.[ch] tests/c/*.[ch] tests/firmware/*.[ch] fuzz/*.[ch])
 VERSION = $(shell sed -n 's/^\#define DEGU_VERSION_STRING "\(.*\)"/\1/p' degu.h)
 
-.PHONY: all help extension demo test tls faults prove fuzz fuzz-afl coverage stack \
-    valgrind leaks bench cost size install uninstall clean format lint \
-    demo-packages test-packages prove-packages fuzz-packages afl-packages \
-    coverage-packages valgrind-packages leaks-packages bench-packages \
-    lint-packages format-packages
+.PHONY: all help extension demo test free-threaded tls faults prove fuzz \
+    fuzz-afl coverage stack valgrind leaks bench cost size firmware cross \
+    install uninstall clean format lint demo-packages test-packages \
+    prove-packages fuzz-packages afl-packages coverage-packages \
+    valgrind-packages leaks-packages bench-packages cost-packages \
+    lint-packages format-packages size-packages firmware-packages cross-packages
 
 all: extension $(EXAMPLES) ## build the extension in py/degu, the examples in build
 
@@ -56,9 +78,14 @@ demo: demo-packages extension $(DEMO) ## servers and clients of both languages a
 	$(PYTHON) tests/demo/demo.py build
 
 test: test-packages ## everything that can be wrong, in about twenty minutes
-	@sh tests/packages.sh $(PROVE_PACKAGES)
+	@sh tests/packages.sh $(PROVE_PACKAGES) $(FIRMWARE_PACKAGES) \
+	    $(CROSS_PACKAGES)
 	@sh tests/proofs/get_cbmc.sh || echo 'CBMC could not be had: no proofs'
 	@CC='$(CC)' $(PYTHON) tests/run.py
+
+free-threaded: test-packages ## Python tests without a GIL, on a CPython that is built if need be
+	@sh tests/free_threaded.sh build/free-threaded $(FREE_THREADED_PACKAGES)
+	@CC='$(CC)' $(PYTHON) tests/run.py free-threaded
 
 tls: test-packages extension ## what goes wrong under TLS, played against both languages, as a table
 	@CC='$(CC)' $(PYTHON) tests/tls/matrix.py
@@ -84,14 +111,21 @@ valgrind: valgrind-packages extension ## C and Python tests under memcheck; take
 leaks: leaks-packages extension ## Python tests a hundred times and more: what grows; about an hour
 	@PYTHONPATH=py $(PYTHON) tests/leaks.py
 
-bench: bench-packages extension $(BENCH) ## against the raw limit: round trips, TLS; parser, system calls
-	$(PYTHON) tests/bench/bench.py build
+bench: bench-packages extension ## against limits and peers, ten minutes; a table and doc/performance
+	@CC='$(CC)' $(PYTHON) tests/bench/bench.py
 
-cost: bench-packages extension ## instructions that a Python server spends on a request
+cost: cost-packages extension ## instructions that a Python server and client spend on a request
 	$(PYTHON) tests/bench/instructions.py
 
-size: bench-packages | build ## of the source, of a program that only parses, of the structs
+size: size-packages | build ## of the source, of structs; flash, RAM, stack, with a budget
 	@CC='$(CC)' $(PYTHON) tests/bench/size.py build
+	@$(PYTHON) tests/firmware/size.py build/size
+
+firmware: firmware-packages extension ## emulated microcontrollers: vectors, and HTTP over a UART
+	@CC='$(CC)' $(PYTHON) tests/firmware/firmware.py build/firmware
+
+cross: cross-packages ## the C tests on other processors and C libraries, as a table
+	@$(PYTHON) tests/c/cross.py build/cross
 
 stack: demo-packages ## that layers 1 to 6 need, by function, and the deepest call
 	@$(PYTHON) tests/stack.py build/stack
@@ -102,10 +136,7 @@ build/%: doc/examples/%.c degu.h degu_tls.h | build
 build/demo_%: tests/demo/%.c degu.h degu_tls.h | build
 	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
 
-build/bench_%: tests/bench/%.c tests/bench/pair.h degu.h degu_tls.h | build
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I. $< $(LDFLAGS) -o $@ -pthread $(LIBS)
-
-build/hello_tls_server build/hello_tls_client build/bench_tls $(DEMO): LIBS = -lssl -lcrypto
+build/hello_tls_server build/hello_tls_client $(DEMO): LIBS = -lssl -lcrypto
 
 build:
 	mkdir -p build
@@ -137,6 +168,7 @@ lint: lint-packages extension ## clang-tidy, cppcheck, gcc -fanalyzer, mypy, rul
 demo-packages: PACKAGES = $(DEMO_PACKAGES)
 test-packages: PACKAGES = $(TEST_PACKAGES)
 bench-packages: PACKAGES = $(BENCH_PACKAGES)
+cost-packages: PACKAGES = $(COST_PACKAGES)
 fuzz-packages: PACKAGES = $(FUZZ_PACKAGES)
 leaks-packages: PACKAGES = $(LEAKS_PACKAGES)
 valgrind-packages: PACKAGES = $(VALGRIND_PACKAGES)
@@ -144,7 +176,12 @@ afl-packages: PACKAGES = $(AFL_PACKAGES)
 coverage-packages: PACKAGES = $(COVERAGE_PACKAGES)
 lint-packages: PACKAGES = $(LINT_PACKAGES)
 format-packages: PACKAGES = $(FORMAT_PACKAGES)
-demo-packages test-packages bench-packages lint-packages format-packages \
+size-packages: PACKAGES = $(SIZE_PACKAGES)
+firmware-packages: PACKAGES = $(FIRMWARE_PACKAGES)
+cross-packages: PACKAGES = $(CROSS_PACKAGES)
+size-packages firmware-packages cross-packages \
+demo-packages test-packages bench-packages cost-packages lint-packages \
+format-packages \
 fuzz-packages afl-packages coverage-packages valgrind-packages leaks-packages:
 	@sh tests/packages.sh $(PACKAGES)
 

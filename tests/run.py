@@ -6,8 +6,10 @@
     run.py NAME...    some of them
 
 CC and CFLAGS choose the compiler of the C tests.  PYTHONS lists further
-interpreters to test the extension with; by default CPython 3.10 to 3.13, as far
-as the path or pyenv have them.  The last line is the sum of all checks.
+interpreters to test the extension with; by default CPython 3.10 to 3.14, as far
+as the path or pyenv have them, and one without a GIL (3.13t or 3.14t) that is
+on the path or was built by `make free-threaded`.  The last line is the sum of
+all checks.
 """
 
 import glob
@@ -60,6 +62,7 @@ class Totals:
 def environment(**more):
     env = dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'py'),
                PYTHONDONTWRITEBYTECODE='1')
+    env.pop('PYTHON_GIL', None)  # the extension has to say that it needs none
     env.update(more)
     return env
 
@@ -136,9 +139,9 @@ def compile_all(jobs):
 
 
 def side_by_side(work, jobs):
-    """work(job) for all, as many at a time as cores, for tests wait a lot.
-    A failure is raised when those that run have ended."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    """work(job) for all, more of them at a time than cores, for tests wait a
+    lot.  A failure is raised when those that run have ended."""
+    with ThreadPoolExecutor(os.cpu_count() + 1) as pool:
         started = [pool.submit(work, job) for job in jobs]
         try:
             for job in started:
@@ -231,6 +234,8 @@ def stage_c_sanitized():
 def stage_c_variants():
     tables = ['test_table', 'test_vectors']
     variants = [('no-simd', tables, CFLAGS + ['-DDEGU_NO_SIMD']),
+                ('small', [test for test in c_tests() if test != 'test_tls'],
+                 CFLAGS + ['-DDEGU_SMALL']),
                 ('32-bit', [test for test in c_tests() if test != 'test_tls'],
                  CFLAGS + ['-m32']),
                 ('poll', ['test_server', 'test_tls'],
@@ -255,6 +260,7 @@ def fuzz_variants():
              'c++': ['g++', '-x', 'c++', *REPLAY],
              'msan': ['clang', *MEMORY],
              'no-simd': CC + ['-O2', '-DDEGU_NO_SIMD'],
+             'small': CC + ['-DDEGU_SMALL', *REPLAY],
              'limits': CC + ['-DFUZZ_DEFAULT_LIMITS', *REPLAY]}
     if cpu_has('avx2'):
         found['avx2'] = CC + ['-O2', '-mavx2']
@@ -408,20 +414,26 @@ def install_into(tmp):
 
 # ------------------------------------------------------------------- Python
 
+VERSIONS = ('3.10', '3.11', '3.12', '3.13', '3.14', '3.13t', '3.14t')
+
+
 def version_of(python):
     done = subprocess.run(
         [python, '-c', 'import sys; print(sys.implementation.name, '
-         '"%d.%d" % sys.version_info[:2])'], text=True,
+         '"%d.%d" % sys.version_info[:2] + sys.abiflags.strip("d"))'],
+        text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     return done.stdout.split() if done.returncode == 0 else None
 
 
 def other_pythons():
-    """{'3.12': path} of what PYTHONS says or this machine has; one each."""
+    """{'3.12': path} of what PYTHONS says or this machine has; one each.
+    '3.13t' is one without a GIL."""
     if 'PYTHONS' in os.environ:
         candidates = os.environ['PYTHONS'].split()
     else:
-        names = ['python3.{}'.format(minor) for minor in range(10, 14)]
+        names = ['python' + version for version in VERSIONS] + [
+            ROOT + '/build/free-threaded/python/bin/python3.13t']
         candidates = [path for path in map(shutil.which, names) if path]
         if shutil.which('pyenv'):
             root = subprocess.run(['pyenv', 'root'], text=True,
@@ -448,7 +460,8 @@ def with_pytest(python, version):
             [inner, *probe], stderr=subprocess.DEVNULL).returncode:
         run('pytest for ' + version,
             ['sh', '-c', '{0} -m venv --clear {1} && {1}/bin/python -m pip '
-             'install -q --disable-pip-version-check pytest hypothesis'.format(
+             'install -q --disable-pip-version-check pytest '
+             '"hypothesis<6.156"'.format(  # no machine code: see interpreter.py
                  shlex.quote(python), shlex.quote(folder))], counted=False)
     return inner
 
@@ -465,10 +478,33 @@ def python_tests(python, version):
          '-o', 'faulthandler_timeout=60', 'tests/py'])
 
 
+def interpreter_tests(python, version):
+    """All that in a sub-interpreter; what only the main one may is listed."""
+    run('tests in a sub-interpreter of ' + version,
+        [python, HERE + '/interpreter.py', '-q', '-rs', '-p',
+         'no:cacheprovider', '-p', 'no:faulthandler', 'tests/py'],
+        shown=('SKIPPED',))
+
+
 def stage_python():
     ours = (sys.executable, '{}.{}.{}'.format(*sys.version_info[:3]))
     build_extension(*ours)
     python_tests(*ours)
+
+
+def made_ready(version, python):
+    python = with_pytest(python, version)
+    build_extension(python, version)
+    return (python, version)
+
+
+def stage_free_threaded():
+    """Those without a GIL alone."""
+    found = [one for one in sorted(other_pythons().items())
+             if one[0].endswith('t')]
+    check('there is a CPython without a GIL', found)
+    for one in found:
+        python_tests(*made_ready(*one))
 
 
 def stage_pythons():
@@ -478,14 +514,15 @@ def stage_pythons():
         if version not in others and \
                 version != '{}.{}'.format(*sys.version_info[:2]):
             print('   not run: no CPython {} here'.format(version))
-    ready = []
-    for (version, python) in sorted(others.items()):
-        ready.append((with_pytest(python, version), version))
-        build_extension(*ready[-1])
+    if not any(version.endswith('t') for version in others):
+        print('   not run: no CPython without a GIL (make free-threaded)')
+    ready = [made_ready(*one) for one in sorted(others.items())]
+    isolated = [one for one in ready if one[1] in ('3.13', '3.14')]
     folder = sanitized_package()
     # The one that takes longest goes first.
     side_by_side(lambda test: test(), [lambda: sanitized_tests(folder)] + [
-        lambda one=one: python_tests(*one) for one in ready])
+        lambda one=one: python_tests(*one) for one in ready] + [
+        lambda one=one: interpreter_tests(*one) for one in isolated])
 
 
 def sanitizer_libraries():
@@ -693,6 +730,32 @@ def stage_faults():
                          '--quick'], CC=shlex.join(CC))
 
 
+def stage_firmware():
+    """On emulated microcontrollers, and on lwIP."""
+    lwip = os.path.join(BUILD, 'lwip')
+    compile_all([(lwip, CC + ['-O1', '-g', '-Wall', '-Wextra', '-I' + ROOT,
+                              '-isystem', '/usr/include/lwip',
+                              HERE + '/firmware/lwip.c', '-llwip',
+                              '-pthread'])])
+    run('lwIP', [lwip])
+    run('firmware.py', [sys.executable, HERE + '/firmware/firmware.py',
+                        ROOT + '/build/firmware'],
+        shown=(' fit ', ' flash', ' noise in '), CC=shlex.join(CC))
+
+
+def stage_size():
+    run('size.py', [sys.executable, HERE + '/firmware/size.py',
+                    ROOT + '/build/size'],
+        shown=('bytes', 'flash ', 'stack ', 'ram '))
+
+
+def stage_cross():
+    """The quick ones; `make cross` has all."""
+    run('cross.py', [sys.executable, HERE + '/c/cross.py',
+                     ROOT + '/build/cross', '--quick'],
+        shown=('checks', 'test_'))
+
+
 def stage_rules():
     run('lint.py --rules', [sys.executable, HERE + '/lint.py', '--rules'],
         counted=False)
@@ -706,6 +769,8 @@ STAGES = {
     'fuzz': stage_fuzz,
     'proofs': stage_proofs,
     'compile': stage_compile,
+    'size': stage_size,
+    'cross': stage_cross,
     'install': stage_install,
     'python': stage_python,
     'doctest': stage_doctest,
@@ -713,9 +778,12 @@ STAGES = {
     'demo': stage_demo,
     'tls': stage_tls,
     'faults': stage_faults,
+    'firmware': stage_firmware,
     'pythons': stage_pythons,
     'package': stage_package,
 }
+# What STAGES do anyway, by itself.
+PARTS = {'free-threaded': stage_free_threaded}
 
 
 def main(names):
@@ -728,7 +796,7 @@ def main(names):
         print('== {} ({:.0f} s)'.format(name, time.monotonic() - started),
               flush=True)
         try:
-            STAGES[name]()
+            (STAGES.get(name) or PARTS[name])()
         except Failed as error:
             failure = '{}: {}'.format(name, error)
             Totals.failed = max(Totals.failed, 1)

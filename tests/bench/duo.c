@@ -2,20 +2,25 @@
    cost there is (raw) and through degu.h
    SPDX-License-Identifier: MIT OR 0BSD
 
-       duo raw FAMILY MS REQUEST RESPONSE   send() and recv() of so many bytes
-       duo degu FAMILY MS [TIMEOUT_MS]      POST of 108 bytes, answered by 108
-       duo bytes FAMILY                     how many bytes that is on the wire
-       duo trips FAMILY COUNT               so many of them, for strace
+       duo raw FAMILY CORES MS SPIN_US REQUEST RESPONSE
+                                  send() and recv() of so many bytes
+       duo degu FAMILY CORES MS SPIN_US TIMEOUT_MS
+                                  POST of 108 bytes, answered by 108
+       duo bytes FAMILY CORES     how many bytes that is on the wire
+       duo trips FAMILY CORES COUNT
+                                  so many of them, for strace
 
-   FAMILY is unix or inet6.  TIMEOUT_MS is the client's; without it, as raw, it
-   has none.  The server has those that any has.  Client and server are two
-   processes; whoever calls pins them both to one core.  Prints round trips a
-   second and the CPU time in microseconds that both ends together take for one,
-   which stays right when something else borrows the core. */
+   FAMILY is unix or inet6, CORES SERVER,CLIENT.  SPIN_US is how long a receiver
+   tries before it sleeps; degu.h's is built with SPIN defined if it has that
+   option.  TIMEOUT_MS is the client's, -1 as raw: none.  The server has those
+   that any has.  Prints round trips a second and the CPU time in microseconds
+   that both ends together take for one, which stays right when something else
+   borrows the core. */
 #define _GNU_SOURCE
 #define DEGU_IMPLEMENTATION
 #include "degu.h"
 #include "pair.h"
+#include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +29,8 @@ enum { BODY = 108, BATCH = 64 };
 
 static char buffer[1 << 16];
 static char body[BODY];
+static int spin_us;
+static int server_core, client_core;
 
 /* ---- raw ---- */
 
@@ -32,6 +39,22 @@ struct raw {
     size_t out, in;
 };
 
+/* recv(), tried for spin_us before it waits. */
+static ssize_t raw_recv(int fd)
+{
+    double end = spin_us ? now() + spin_us * 1e-6 : 0;
+    ssize_t n;
+
+    while (spin_us) {
+        n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        if (n >= 0 || errno != EAGAIN)
+            return n;
+        if (now() > end)
+            break;
+    }
+    return recv(fd, buffer, sizeof buffer, 0);
+}
+
 static int raw_trip(struct raw *raw)
 {
     size_t have = 0;
@@ -39,7 +62,7 @@ static int raw_trip(struct raw *raw)
     if (send(raw->fd, buffer, raw->out, MSG_NOSIGNAL) != (ssize_t)raw->out)
         return 0;
     while (have < raw->in) {
-        ssize_t n = recv(raw->fd, buffer, sizeof buffer, 0);
+        ssize_t n = raw_recv(raw->fd);
         if (n <= 0)
             return 0;
         have += (size_t)n;
@@ -53,7 +76,7 @@ static void raw_serve(struct raw *raw)
     size_t have = 0;
     ssize_t n;
 
-    while ((n = recv(raw->fd, buffer, sizeof buffer, 0)) > 0) {
+    while ((n = raw_recv(raw->fd)) > 0) {
         have += (size_t)n;
         if (have < raw->in)
             continue;
@@ -72,6 +95,7 @@ static pid_t raw_open(struct raw *raw, const char *family, size_t request,
     pid_t pid = fork();
 
     if (pid == 0) {
+        pin(server_core);
         raw->fd = accept(place.listener, NULL, NULL);
         raw->out = response;
         raw->in = request;
@@ -79,6 +103,7 @@ static pid_t raw_open(struct raw *raw, const char *family, size_t request,
         raw_serve(raw);
         _exit(0);
     }
+    pin(client_core);
     raw->fd = raw_connect(&place);
     raw->out = request;
     raw->in = response;
@@ -140,15 +165,24 @@ static pid_t degu_open(const char *family, int timeout_ms)
 
     config.on_connect = connected;
     config.on_close = closed;
+#ifdef SPIN
+    config.spin_us = spin_us;
+#endif
     check(degu_server_open(&server, strcmp(family, "inet6") ? "@" : "[::1]:0",
                            &config));
     check(degu_server_address(&server, &address));
     signal(SIGTERM, stop);
     pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        pin(server_core);
         _exit(degu_serve(&server, NULL) != DEGU_OK);
+    }
+    pin(client_core);
     check(degu_client_open(&client, degu_format_address(&address, text),
                            timeout_ms));
+#ifdef SPIN
+    client.socket.spin_us = spin_us;
+#endif
     return pid;
 }
 
@@ -246,29 +280,36 @@ static void measure(int (*trip)(struct raw *raw), struct raw *raw, int fd,
            (c / (double)n + account->cpu / (double)account->served) * 1e6);
 }
 
-int main(int argc, char **argv)
+static void measure_raw(char **argv)
 {
     struct raw raw;
+    pid_t pid = raw_open(&raw, argv[2], strtoul(argv[6], NULL, 10),
+                         strtoul(argv[7], NULL, 10));
+
+    measure(raw_trip, &raw, raw.fd, pid, atof(argv[4]) / 1000);
+}
+
+int main(int argc, char **argv)
+{
+    const char *what = argc < 4 ? "" : argv[1];
     pid_t pid;
 
-    if (argc < 3)
+    if (argc < 4 || sscanf(argv[3], "%d,%d", &server_core, &client_core) != 2)
         return 2;
     open_account();
     memset(body, 'A', sizeof body);
-    if (!strcmp(argv[1], "raw") && argc == 6) {
-        pid = raw_open(&raw, argv[2], strtoul(argv[4], NULL, 10),
-                       strtoul(argv[5], NULL, 10));
-        measure(raw_trip, &raw, raw.fd, pid, atof(argv[3]) / 1000);
+    spin_us = argc > 5 ? atoi(argv[5]) : 0;
+    if (!strcmp(what, "raw") && argc == 8) {
+        measure_raw(argv);
         return 0;
     }
-    pid = degu_open(argv[2], argc == 5 ? atoi(argv[4]) : -1);
-    if (!strcmp(argv[1], "degu") && argc >= 4) {
-        measure(degu_trip, NULL, client.socket.fd, pid,
-                atof(argv[3]) / 1000);
+    pid = degu_open(argv[2], argc == 7 ? atoi(argv[6]) : -1);
+    if (!strcmp(what, "degu") && argc == 7) {
+        measure(degu_trip, NULL, client.socket.fd, pid, atof(argv[4]) / 1000);
         return 0;
     }
-    if (!strcmp(argv[1], "trips") && argc == 4)
-        for (long n = atol(argv[3]); n > 0; n--)
+    if (!strcmp(what, "trips") && argc == 5)
+        for (long n = atol(argv[4]); n > 0; n--)
             degu_trip(NULL);
     else
         print_bytes();

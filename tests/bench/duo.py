@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT OR 0BSD
 """The Python pair of the benchmark, in two processes.
 
-    duo.py server FAMILY              prints its address, serves until it ends
-    duo.py client ADDRESS PID SECONDS prints round trips a second and the CPU
-                                      time in us that both ends take for one
-    duo.py bytes ADDRESS              prints the bytes of both messages
+    duo.py server FAMILY SPIN   prints its address, serves until it ends
+    duo.py client ADDRESS PID SECONDS SPIN
+                                prints round trips a second and the CPU time in
+                                us that both ends take for one
+    duo.py bytes ADDRESS        prints the bytes of both messages
 
-The work is that of duo.c: a POST of 108 bytes, answered by 108.
+The work is that of duo.c: a POST of 108 bytes, answered by 108.  SPIN is the
+option of that name in us, 0 to leave it out.
 """
 
 import ast
@@ -27,9 +29,14 @@ def app(session, request, api):
     return (200, 'OK', {}, request.body.read())
 
 
-def serve(family):
+def spinning(spin):
+    return {'spin': spin / 1e6} if spin else {}
+
+
+def serve(family, spin):
     address = ('::1', 0, 0, 0) if family == 'inet6' else b''
-    server = Server(address, app, max_requests_per_connection=10**9)
+    server = Server(address, app, max_requests_per_connection=10**9,
+                    **spinning(spin))
     print(repr(server.address), flush=True)
     server.serve_forever()
 
@@ -43,6 +50,27 @@ def process_cpu(pid):
     return total / 1e9
 
 
+class Account:
+    """Of this process and of the server, from now on."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.theirs = process_cpu(pid)
+        self.ours = time.process_time()
+        self.start = time.monotonic()
+
+    def of(self, count):
+        """(how many a second, seconds of CPU time of both ends for one)"""
+        took = time.monotonic() - self.start
+        used = (time.process_time() - self.ours + process_cpu(self.pid) -
+                self.theirs)
+        return count / took, used / count
+
+    def print(self, count):
+        (rate, used) = self.of(count)
+        print('{:.0f} {:.3f}'.format(rate, used * 1e6))
+
+
 def run(conn, seconds):
     count = 0
     end = time.monotonic() + seconds
@@ -53,16 +81,12 @@ def run(conn, seconds):
     return count
 
 
-def measure(address, pid, seconds):
-    conn = Client(address, host=None).connect()
+def measure(address, pid, seconds, spin):
+    conn = Client(address, host=None, **spinning(spin)).connect()
     run(conn, seconds / 10)
-    (theirs, ours, start) = (
-        process_cpu(pid), time.process_time(), time.monotonic())
-    count = run(conn, seconds)
-    took = time.monotonic() - start
-    used = time.process_time() - ours + process_cpu(pid) - theirs
+    account = Account(pid)
+    account.print(run(conn, seconds))
     conn.close()
-    print('{:.0f} {:.3f}'.format(count / took, used / count * 1e6))
 
 
 def count_bytes(address):
@@ -92,9 +116,9 @@ def count_bytes(address):
 
 if __name__ == '__main__':
     if sys.argv[1] == 'server':
-        serve(sys.argv[2])
+        serve(sys.argv[2], int(sys.argv[3]))
     elif sys.argv[1] == 'client':
         measure(ast.literal_eval(sys.argv[2]), int(sys.argv[3]),
-                float(sys.argv[4]))
+                float(sys.argv[4]), int(sys.argv[5]))
     else:
         count_bytes(ast.literal_eval(sys.argv[2]))

@@ -3,6 +3,7 @@
    SPDX-License-Identifier: MIT OR 0BSD */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,16 @@ static void open_account(void)
                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (account == MAP_FAILED)
         die("mmap");
+}
+
+static void pin(int core)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)core, &set);
+    if (sched_setaffinity(0, sizeof set, &set))
+        die("sched_setaffinity");
 }
 
 static double now(void)

@@ -1,10 +1,12 @@
-/* tls.c - TLS at the least cost there is (bare) and through degu_tls.h
+/* bulk.c - large bodies, and TLS, at the least cost there is (bare) and
+   through degu.h and degu_tls.h
    SPDX-License-Identifier: MIT OR 0BSD
 
-       tls WHO WORK AMOUNT FAMILY PROFILE CORES FILES
+       bulk WHO WORK AMOUNT FAMILY PROFILE CORES FILES
 
-   WHO     bare: SSL_write() and SSL_read() of 16 KiB each on blocking sockets,
-           with read-ahead, which makes it faster;
+   WHO     bare: send() and recv() of 64 KiB each on blocking sockets, under TLS
+           SSL_write() and SSL_read() of 16 KiB, with read-ahead, which makes
+           it faster;
            degu: a client and a server of degu.h, pieces and reads of 64 KiB
    WORK    down, up: one body of AMOUNT MiB
            trips=REQUEST,RESPONSE: round trips for AMOUNT ms, of so many bytes
@@ -12,18 +14,18 @@
            shakes: connect, handshake, one GET, close, again for AMOUNT ms
            count: so many round trips, for strace; bytes: how many bytes one is
    FAMILY  unix or inet6
-   PROFILE TLSv1.2 or TLSv1.3
+   PROFILE plain, TLSv1.2 or TLSv1.3
    CORES   SERVER,CLIENT
    FILES   AUTHORITY CERTIFICATE KEY of the server and the same of the client
 
-   Both have the same protocol, cipher, groups and certificates, and each end
-   verifies the other.  Prints what is done in a second, GiB, round trips or
-   connections, and the seconds of CPU time that both ends take for one. */
+   Under TLS both have the same protocol, cipher, groups and certificates, and
+   each end verifies the other.  Prints what is done in a second, GiB, round
+   trips or connections, and the seconds of CPU time that both ends take for
+   one. */
 #define _GNU_SOURCE
 #define DEGU_IMPLEMENTATION
 #include "degu_tls.h"
 #include "pair.h"
-#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -40,17 +42,8 @@ static size_t up, down;
 
 static char buffer[1 << 16];
 static bool shaking; /* connections are what is measured */
+static bool plain;   /* no TLS */
 static double started;
-
-static void pin(int core)
-{
-    cpu_set_t set;
-
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    if (sched_setaffinity(0, sizeof set, &set))
-        die("sched_setaffinity");
-}
 
 /* A server's account runs from the end of the handshake, or if handshakes are
    what is measured from its start. */
@@ -70,9 +63,14 @@ static void close_books(long served)
 
 static struct place place;
 static SSL_CTX *context;
-static SSL *session;
 
-static void need(int good)
+/* A connection; ssl is NULL if it is plain. */
+static struct line {
+    int fd;
+    SSL *ssl;
+} session;
+
+static void need(long good)
 {
     if (good == 1)
         return;
@@ -105,21 +103,36 @@ static void bare_context(bool server)
     SSL_CTX_set_read_ahead(context, 1); /* one recv() a record, not two */
 }
 
-static bool bare_write(SSL *ssl, size_t total)
+static struct line bare_line(int fd)
 {
-    while (total) {
-        const size_t len = total < RECORD ? total : RECORD;
-        if (SSL_write(ssl, buffer, (int)len) != (int)len)
-            return false;
-        total -= len;
-    }
-    return true;
+    struct line line = {fd, plain ? NULL : SSL_new(context)};
+
+    if (!plain)
+        need(SSL_set_fd(line.ssl, fd));
+    return line;
 }
 
-static bool bare_read(SSL *ssl, size_t total)
+static ssize_t bare_put(struct line *line, size_t len)
+{
+    if (plain)
+        return send(line->fd, buffer, len, MSG_NOSIGNAL);
+    return SSL_write(line->ssl, buffer, (int)(len < RECORD ? len : RECORD));
+}
+
+static ssize_t bare_get(struct line *line, size_t len)
+{
+    if (plain)
+        return recv(line->fd, buffer, len, 0);
+    return SSL_read(line->ssl, buffer, (int)(len < RECORD ? len : RECORD));
+}
+
+/* All of it, in pieces that fit the buffer. */
+static bool bare_all(struct line *line, size_t total,
+                     ssize_t (*move)(struct line *line, size_t len))
 {
     while (total) {
-        const int n = SSL_read(ssl, buffer, RECORD);
+        const size_t len = total < sizeof buffer ? total : sizeof buffer;
+        const ssize_t n = move(line, len);
         if (n <= 0)
             return false;
         total -= (size_t)n;
@@ -127,29 +140,29 @@ static bool bare_read(SSL *ssl, size_t total)
     return true;
 }
 
-static void bare_close(SSL *ssl)
+static void bare_close(struct line *line)
 {
-    const int fd = SSL_get_fd(ssl);
-
-    SSL_shutdown(ssl);
-    SSL_free(ssl);
-    close(fd);
+    if (!plain) {
+        SSL_shutdown(line->ssl);
+        SSL_free(line->ssl);
+    }
+    close(line->fd);
 }
 
 static void bare_serve(void)
 {
     for (;;) {
-        int fd = accept(place.listener, NULL, NULL);
-        SSL *ssl = SSL_new(context);
+        struct line line = bare_line(accept(place.listener, NULL, NULL));
         long served = 0;
 
-        no_delay(fd);
-        need(SSL_set_fd(ssl, fd));
-        need(SSL_accept(ssl));
+        no_delay(line.fd);
+        if (!plain)
+            need(SSL_accept(line.ssl));
         open_books();
-        while (bare_read(ssl, up) && bare_write(ssl, down))
+        while (bare_all(&line, up, bare_get) &&
+               bare_all(&line, down, bare_put))
             served++;
-        bare_close(ssl);
+        bare_close(&line);
         close_books(served);
     }
 }
@@ -161,26 +174,28 @@ static void bare_listen(void)
 
 static void bare_start(bool server)
 {
-    bare_context(server);
+    if (!plain)
+        bare_context(server);
     if (server)
         bare_serve();
 }
 
 static void bare_open(void)
 {
-    session = SSL_new(context);
-    need(SSL_set_fd(session, raw_connect(&place)));
-    need(SSL_connect(session));
+    session = bare_line(raw_connect(&place));
+    if (!plain)
+        need(SSL_connect(session.ssl));
 }
 
 static bool bare_trip(void)
 {
-    return bare_write(session, up) && bare_read(session, down);
+    return bare_all(&session, up, bare_put) &&
+           bare_all(&session, down, bare_get);
 }
 
 static void bare_end(void)
 {
-    bare_close(session);
+    bare_close(&session);
 }
 
 /* ---- degu ---- */
@@ -265,8 +280,10 @@ static void ours_listen(void)
     degu_address address;
     degu_server_config config = degu_server_defaults(answer, slots, 4);
 
-    ours_context(true);
-    config.transport = degu_tls_transport(&tls);
+    if (!plain) {
+        ours_context(true);
+        config.transport = degu_tls_transport(&tls);
+    }
     config.on_connect = connected;
     config.on_close = closed;
     check(degu_server_open(&server, strcmp(family, "inet6") ? "@" : "[::1]:0",
@@ -279,14 +296,17 @@ static void ours_start(bool is_server)
 {
     if (is_server)
         check(degu_serve(&server, NULL));
-    degu_tls_close(&tls);
-    ours_context(false);
+    if (!plain) {
+        degu_tls_close(&tls);
+        ours_context(false);
+    }
 }
 
 static void ours_open(void)
 {
     check(degu_client_open(&client, address_text, -1));
-    check(degu_tls_connect(&tls, &client, "localhost"));
+    if (!plain)
+        check(degu_tls_connect(&tls, &client, "localhost"));
 }
 
 static bool ours_trip(void)
@@ -306,7 +326,7 @@ static void ours_close(void)
     degu_client_close(&client);
 }
 
-/* Its way, with the bytes inside TLS counted. */
+/* Its way, with the bytes counted, those inside TLS. */
 static degu_io way;
 static size_t sent, received;
 
@@ -443,6 +463,7 @@ static void understand(void)
     const size_t total = (size_t)amount << 20;
 
     shaking = !strcmp(work, "shakes");
+    plain = !strcmp(profile, "plain");
     up = down = BODY;
     if (shaking)
         up = who == &bare ? BODY : 0;

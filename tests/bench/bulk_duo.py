@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT OR 0BSD
-"""The Python pair of the TLS benchmark, in two processes.
+"""The Python pair for large bodies, and for TLS, in two processes.
 
-    tls.py server FAMILY PROFILE AUTHORITY CERTIFICATE KEY
-    tls.py client ADDRESS PID PROFILE AUTHORITY CERTIFICATE KEY
+    bulk_duo.py server FAMILY PROFILE AUTHORITY CERTIFICATE KEY
+    bulk_duo.py client ADDRESS PID PROFILE AUTHORITY CERTIFICATE KEY
 
 The server prints its address and serves until it ends.  The client reads lines
-WORK AMOUNT CORE, which mean what they mean to tls.c, goes to that core, and
+WORK AMOUNT CORE, which mean what they mean to bulk.c, goes to that core, and
 answers each with what is done in a second and the seconds of CPU time that
 both ends take for one.
 """
@@ -15,11 +15,11 @@ import os
 import sys
 import time
 
-from duo import BODY, process_cpu, run
+from duo import BODY, Account, run
 
 from degu.base import api
-from degu.client import SSLClient
-from degu.server import SSLServer
+from degu.client import Client, SSLClient
+from degu.server import Server, SSLServer
 
 PIECE = b'A' * 65536
 
@@ -44,10 +44,22 @@ def sslconfig(profile, authority, certificate, key):
             'cert_file': certificate, 'key_file': key}
 
 
+def make_server(address, profile, *files):
+    if profile == 'plain':
+        return Server(address, app, max_requests_per_connection=10**9)
+    return SSLServer(sslconfig(profile, *files), address, app,
+                     max_requests_per_connection=10**9)
+
+
+def make_client(address, profile, *files):
+    if profile == 'plain':
+        return Client(address, host=None)
+    return SSLClient(sslconfig(profile, *files), address, host=None,
+                     ssl_host='localhost')
+
+
 def serve(family, *tls):
-    address = ('::1', 0, 0, 0) if family == 'inet6' else b''
-    server = SSLServer(sslconfig(*tls), address, app,
-                       max_requests_per_connection=10**9)
+    server = make_server(('::1', 0, 0, 0) if family == 'inet6' else b'', *tls)
     print(repr(server.address), flush=True)
     server.serve_forever()
 
@@ -91,18 +103,14 @@ def measure(client, pid, work, amount):
     do = getattr(Works(client), work)
     conn = client.connect()
     conn.post('/', {}, BODY).body.read()
-    (theirs, ours, start) = (
-        process_cpu(pid), time.process_time(), time.monotonic())
-    count = do(conn, amount)
-    took = time.monotonic() - start
-    used = time.process_time() - ours + process_cpu(pid) - theirs
+    account = Account(pid)
+    found = account.of(do(conn, amount))
     conn.close()
-    return (count / took, used / count)
+    return found
 
 
 def main(address, pid, *tls):
-    client = SSLClient(sslconfig(*tls), address, host=None,
-                       ssl_host='localhost')
+    client = make_client(address, *tls)
     for line in sys.stdin:
         (work, amount, core) = line.split()
         os.sched_setaffinity(0, {int(core)})
