@@ -1420,6 +1420,7 @@ typedef __m128i degu_priv_vector;
 #define DEGU_PRIV_ABOVE(a, b) DEGU_PRIV_SIMD(cmpgt_epi8)(a, b)
 #define DEGU_PRIV_AND(a, b) DEGU_PRIV_SIMD_BITS(and)(a, b)
 #define DEGU_PRIV_OR(a, b) DEGU_PRIV_SIMD_BITS(or)(a, b)
+#define DEGU_PRIV_LESS(a, b) DEGU_PRIV_SIMD_BITS(andnot)(b, a) /* a & ~b */
 #define DEGU_PRIV_SUM(a, b) DEGU_PRIV_SIMD(add_epi8)(a, b)
 #define DEGU_PRIV_MASK(v)                                                     \
     DEGU_PRIV_CAST(unsigned, DEGU_PRIV_SIMD(movemask_epi8)(v))
@@ -1770,22 +1771,14 @@ DEGU_PRIV_INLINE uint64_t degu_priv_reach(uint64_t word, unsigned least)
 }
 #endif
 
-#if DEGU_PRIV_WIDE
-/* Which of the DEGU_PRIV_WIDE bytes at ptr are LF. */
-DEGU_PRIV_INLINE unsigned degu_priv_lfs(const char *ptr)
-{
-    return DEGU_PRIV_MASK(
-        DEGU_PRIV_EQUAL(degu_priv_load(ptr), DEGU_PRIV_ALL('\n')));
-}
-#endif
-
 /* Offset of the first LF, or len. */
 DEGU_PRIV_INLINE size_t degu_priv_find_lf(const char *ptr, size_t len)
 {
     size_t i = 0;
 #if DEGU_PRIV_WIDE
     for (; len - i >= DEGU_PRIV_WIDE; i += DEGU_PRIV_WIDE) {
-        unsigned hits = degu_priv_lfs(ptr + i);
+        unsigned hits = DEGU_PRIV_MASK(
+            DEGU_PRIV_EQUAL(degu_priv_load(ptr + i), DEGU_PRIV_ALL('\n')));
         if (hits)
             return i + DEGU_PRIV_FIRST_BIT(hits);
     }
@@ -1946,8 +1939,22 @@ DEGU_PRIV degu_err degu_priv_scan_start(const char *buf, size_t len)
 }
 
 #if DEGU_PRIV_WIDE
-/* Behind all bytes from i on that can be told at once to be of lines that end
-   with CR LF, none of them empty. */
+/* Which of the DEGU_PRIV_WIDE bytes at ptr are LF, but for those that end a
+   line in order: behind a CR, and not of an empty line. */
+DEGU_PRIV_INLINE unsigned degu_priv_odd_lfs(const char *ptr)
+{
+    const degu_priv_vector lf = DEGU_PRIV_ALL('\n');
+    const degu_priv_vector here = DEGU_PRIV_EQUAL(degu_priv_load(ptr), lf);
+    const degu_priv_vector cr =
+        DEGU_PRIV_EQUAL(degu_priv_load(ptr - 1), DEGU_PRIV_ALL('\r'));
+    const degu_priv_vector empty =
+        DEGU_PRIV_EQUAL(degu_priv_load(ptr - 2), lf);
+    return DEGU_PRIV_MASK(
+        DEGU_PRIV_LESS(here, DEGU_PRIV_LESS(cr, empty)));
+}
+
+/* From i on, to the first LF that ends no line in order, or as far as can be
+   told at once. */
 DEGU_PRIV_INLINE size_t degu_priv_skip_lines(const char *buf, size_t i,
                                              size_t end)
 {
@@ -1957,12 +1964,14 @@ DEGU_PRIV_INLINE size_t degu_priv_skip_lines(const char *buf, size_t i,
         i = 2;
     }
     for (; end - i >= DEGU_PRIV_WIDE; i += DEGU_PRIV_WIDE) {
-        unsigned hits = degu_priv_lfs(buf + i);
-        for (; hits; hits &= hits - 1) {
-            const char *lf = buf + i + DEGU_PRIV_FIRST_BIT(hits);
-            if (lf[-1] != '\r' || lf[-2] == '\n')
-                return i;
-        }
+        unsigned odd = degu_priv_odd_lfs(buf + i);
+        if (odd)
+            return i + DEGU_PRIV_FIRST_BIT(odd);
+    }
+    if (i < end && end >= DEGU_PRIV_WIDE + 2) {
+        unsigned odd = degu_priv_odd_lfs(buf + end - DEGU_PRIV_WIDE) >>
+                       (DEGU_PRIV_WIDE - (end - i));
+        return odd ? i + DEGU_PRIV_FIRST_BIT(odd) : end;
     }
     return i;
 }

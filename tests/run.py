@@ -138,10 +138,10 @@ def compile_all(jobs):
                 raise Failed('compiling ' + os.path.basename(job[0]))
 
 
-def side_by_side(work, jobs):
+def side_by_side(work, jobs, more=1):
     """work(job) for all, more of them at a time than cores, for tests wait a
     lot.  A failure is raised when those that run have ended."""
-    with ThreadPoolExecutor(os.cpu_count() + 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count() + more) as pool:
         started = [pool.submit(work, job) for job in jobs]
         try:
             for job in started:
@@ -200,23 +200,23 @@ def c_arguments(test):
     return [certificates()] if test == 'test_tls' else []
 
 
-def c_stage(variants, prefix=(), compiler=CC):
-    """variants: (name, tests, flags)"""
+def c_stage(variants):
+    """variants: (name, tests, compiler and flags)"""
     jobs = []
-    for (name, tests, flags) in variants:
+    for (name, tests, compiler) in variants:
         for test in tests:
             target = os.path.join(BUILD, name, test)
-            jobs.append((target, compiler + ['-Wall', '-Wextra', '-g', *flags,
-                                             '-I' + ROOT, '-pthread',
-                                             '{}/c/{}.c'.format(HERE, test),
-                                             *LIBRARIES.get(test, [])]))
+            jobs.append((target, [*compiler, '-Wall', '-Wextra', '-g',
+                                  '-I' + ROOT, '-pthread',
+                                  '{}/c/{}.c'.format(HERE, test),
+                                  *LIBRARIES.get(test, [])]))
     compile_all(jobs)
     certificates()
 
     def test(target):
         arguments = c_arguments(os.path.basename(target))
         label = '/'.join(target.split(os.sep)[-2:])
-        run(label, [*prefix, target, *arguments],
+        run(label, [*still(), target, *arguments],
             UBSAN_OPTIONS='print_stacktrace=1',
             TSAN_OPTIONS='halt_on_error=1')
 
@@ -224,33 +224,30 @@ def c_stage(variants, prefix=(), compiler=CC):
 
 
 def stage_c():
-    c_stage([('plain', c_tests(), CFLAGS)])
-
-
-def stage_c_sanitized():
-    c_stage([('asan', c_tests(), SANITIZE)], still())
+    c_stage([('plain', c_tests(), CC + CFLAGS),
+             ('asan', c_tests(), CC + SANITIZE)])
 
 
 def stage_c_variants():
     tables = ['test_table', 'test_vectors']
-    variants = [('no-simd', tables, CFLAGS + ['-DDEGU_NO_SIMD']),
-                ('small', [test for test in c_tests() if test != 'test_tls'],
-                 CFLAGS + ['-DDEGU_SMALL']),
-                ('32-bit', [test for test in c_tests() if test != 'test_tls'],
-                 CFLAGS + ['-m32']),
+    plain = CC + CFLAGS
+    anywhere = [test for test in c_tests() if test != 'test_tls']
+    variants = [('tsan', ['test_tls', 'test_server'],
+                 CC + ['-O1', '-g', '-fsanitize=thread']),
+                ('no-simd', tables, plain + ['-DDEGU_NO_SIMD']),
+                ('small', anywhere, plain + ['-DDEGU_SMALL']),
+                ('32-bit', anywhere, plain + ['-m32']),
                 ('poll', ['test_server', 'test_tls'],
-                 CFLAGS + ['-DDEGU_USE_POLL'])]
+                 plain + ['-DDEGU_USE_POLL']),
+                # Layers 1 to 6, which call nothing that it would have to know.
+                ('msan', ['test_vectors', 'test_table', 'test_format',
+                          'test_exchange'], ['clang', *MEMORY])]
     for flag in ('ssse3', 'avx2'):
         if cpu_has(flag):
-            variants.append((flag, tables, CFLAGS + ['-m' + flag]))
+            variants.append((flag, tables, plain + ['-m' + flag]))
         else:
             print('   not run: this processor has no ' + flag)
     c_stage(variants)
-    c_stage([('tsan', ['test_server', 'test_tls'],
-              ['-O1', '-g', '-fsanitize=thread'])], still())
-    # Layers 1 to 6, which call nothing that it would have to know.
-    c_stage([('msan', ['test_vectors', 'test_table', 'test_format',
-                       'test_exchange'], MEMORY)], still(), ['clang'])
 
 
 def fuzz_variants():
@@ -472,9 +469,9 @@ def build_extension(python, version):
         CC=shlex.join(CC))
 
 
-def python_tests(python, version):
+def python_tests(python, version, *options):
     run('tests on ' + version,
-        [python, '-X', 'dev', '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
+        [python, *options, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
          '-o', 'faulthandler_timeout=60', 'tests/py'])
 
 
@@ -489,7 +486,7 @@ def interpreter_tests(python, version):
 def stage_python():
     ours = (sys.executable, '{}.{}.{}'.format(*sys.version_info[:3]))
     build_extension(*ours)
-    python_tests(*ours)
+    python_tests(*ours, '-X', 'dev')
 
 
 def made_ready(version, python):
@@ -504,7 +501,7 @@ def stage_free_threaded():
              if one[0].endswith('t')]
     check('there is a CPython without a GIL', found)
     for one in found:
-        python_tests(*made_ready(*one))
+        python_tests(*made_ready(*one), '-X', 'dev')
 
 
 def stage_pythons():
@@ -519,10 +516,11 @@ def stage_pythons():
     ready = [made_ready(*one) for one in sorted(others.items())]
     isolated = [one for one in ready if one[1] in ('3.13', '3.14')]
     folder = sanitized_package()
-    # The one that takes longest goes first.
+    # The one that takes longest goes first.  Those of Debian's Python have
+    # shown already what -X dev, a third slower, has to say.
     side_by_side(lambda test: test(), [lambda: sanitized_tests(folder)] + [
         lambda one=one: python_tests(*one) for one in ready] + [
-        lambda one=one: interpreter_tests(*one) for one in isolated])
+        lambda one=one: interpreter_tests(*one) for one in isolated], 0)
 
 
 def sanitizer_libraries():
@@ -764,7 +762,6 @@ def stage_rules():
 STAGES = {
     'rules': stage_rules,
     'c': stage_c,
-    'c-sanitized': stage_c_sanitized,
     'c-variants': stage_c_variants,
     'fuzz': stage_fuzz,
     'proofs': stage_proofs,
@@ -784,6 +781,30 @@ STAGES = {
 }
 # What STAGES do anyway, by itself.
 PARTS = {'free-threaded': stage_free_threaded}
+# These suites wait as much as they work, and compilers only work: what stands
+# from the one to the other goes on beside them.  The C tests before and what
+# looks at the clock behind have the machine to themselves.
+(BESIDE, FIRST, LAST) = ('pythons', 'fuzz', 'readme')
+
+
+def stage(name, started):
+    print('== {} ({:.0f} s)'.format(name, time.monotonic() - started),
+          flush=True)
+    try:
+        (STAGES.get(name) or PARTS[name])()
+    except Failed as error:
+        Totals.failed = max(Totals.failed, 1)
+        return 'FAILED in stage {}: {}'.format(name, error)
+    return None
+
+
+def lanes(names):
+    """Lists of stages, two of which go on at the same time, in a list."""
+    if not {BESIDE, FIRST, LAST} <= set(names):
+        return [[names]]
+    (first, last) = (names.index(FIRST), names.index(LAST) + 1)
+    rest = [name for name in names[last:] if name != BESIDE]
+    return [[names[:first]], [names[first:last], [BESIDE]], [rest]]
 
 
 def main(names):
@@ -791,20 +812,19 @@ def main(names):
         print('\n'.join(STAGES))
         return 0
     started = time.monotonic()
-    failure = None
-    for name in names or STAGES:
-        print('== {} ({:.0f} s)'.format(name, time.monotonic() - started),
-              flush=True)
-        try:
-            (STAGES.get(name) or PARTS[name])()
-        except Failed as error:
-            failure = '{}: {}'.format(name, error)
-            Totals.failed = max(Totals.failed, 1)
-            break
+    failures = []
+
+    def go(lane):
+        for name in lane:
+            if not failures:
+                failures.extend(filter(None, [stage(name, started)]))
+
+    for beside in lanes(names or list(STAGES)):
+        with ThreadPoolExecutor(len(beside)) as pool:
+            list(pool.map(go, beside))
     print('== done in {:.0f} s'.format(time.monotonic() - started))
-    if failure:
-        print('FAILED in stage ' + failure)
-    print('{} passed, {} failed'.format(Totals.passed, Totals.failed))
+    print('\n'.join(failures + ['{} passed, {} failed'.format(
+        Totals.passed, Totals.failed)]))
     return 1 if Totals.failed else 0
 
 
