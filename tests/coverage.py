@@ -84,10 +84,6 @@ def programs():
     # As a compiler builds it that is not known.
     found += [('portable-', test, ['-U__GNUC__', '-DDEGU_NO_SIMD'])
               for test in kernels + ['test_exchange', 'test_server']]
-    if run.cpu_has('avx2'):
-        found += [('avx2-', test, ['-mavx2']) for test in kernels]
-    else:
-        print('   not run: this processor has no avx2')
     return found + [('', 'replay', []), ('', 'replay-tls', []),
                     ('limits-', 'replay', ['-DFUZZ_DEFAULT_LIMITS'])]
 

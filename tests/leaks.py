@@ -34,11 +34,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import hypothesis
 import pytest
+import run as runner
 from _pytest.fixtures import FixtureDef
 from _pytest.runner import runtestprotocol
 from hypothesis.strategies._internal import utils as strategies
-
-import run as runner
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 JOBS = int(os.environ.get('LEAKS_JOBS', os.cpu_count()))

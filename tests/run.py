@@ -138,10 +138,10 @@ def compile_all(jobs):
                 raise Failed('compiling ' + os.path.basename(job[0]))
 
 
-def side_by_side(work, jobs, more=1):
+def side_by_side(work, jobs):
     """work(job) for all, more of them at a time than cores, for tests wait a
     lot.  A failure is raised when those that run have ended."""
-    with ThreadPoolExecutor(os.cpu_count() + more) as pool:
+    with ThreadPoolExecutor(os.cpu_count() + 1) as pool:
         started = [pool.submit(work, job) for job in jobs]
         try:
             for job in started:
@@ -162,15 +162,6 @@ def still():
     except OSError:
         works = False
     return command if works else []
-
-
-def cpu_has(flag):
-    try:
-        with open('/proc/cpuinfo') as file:
-            return re.search(r'^flags\s*:.*\b{}\b'.format(flag), file.read(),
-                             re.M) is not None
-    except OSError:
-        return False
 
 
 def c_tests():
@@ -242,26 +233,18 @@ def stage_c_variants():
                 # Layers 1 to 6, which call nothing that it would have to know.
                 ('msan', ['test_vectors', 'test_table', 'test_format',
                           'test_exchange'], ['clang', *MEMORY])]
-    for flag in ('ssse3', 'avx2'):
-        if cpu_has(flag):
-            variants.append((flag, tables, plain + ['-m' + flag]))
-        else:
-            print('   not run: this processor has no ' + flag)
     c_stage(variants)
 
 
 def fuzz_variants():
     """{name: command} for all harnesses in one replay program."""
-    found = {'gcc': CC + REPLAY, 'clang': ['clang', *REPLAY],
-             '32-bit': CC + ['-m32', *REPLAY],
-             'c++': ['g++', '-x', 'c++', *REPLAY],
-             'msan': ['clang', *MEMORY],
-             'no-simd': CC + ['-O2', '-DDEGU_NO_SIMD'],
-             'small': CC + ['-DDEGU_SMALL', *REPLAY],
-             'limits': CC + ['-DFUZZ_DEFAULT_LIMITS', *REPLAY]}
-    if cpu_has('avx2'):
-        found['avx2'] = CC + ['-O2', '-mavx2']
-    return found
+    return {'gcc': CC + REPLAY, 'clang': ['clang', *REPLAY],
+            '32-bit': CC + ['-m32', *REPLAY],
+            'c++': ['g++', '-x', 'c++', *REPLAY],
+            'msan': ['clang', *MEMORY],
+            'no-simd': CC + ['-O2', '-DDEGU_NO_SIMD'],
+            'small': CC + ['-DDEGU_SMALL', *REPLAY],
+            'limits': CC + ['-DFUZZ_DEFAULT_LIMITS', *REPLAY]}
 
 
 REPLAYS = {
@@ -520,7 +503,7 @@ def stage_pythons():
     # shown already what -X dev, a third slower, has to say.
     side_by_side(lambda test: test(), [lambda: sanitized_tests(folder)] + [
         lambda one=one: python_tests(*one) for one in ready] + [
-        lambda one=one: interpreter_tests(*one) for one in isolated], 0)
+        lambda one=one: interpreter_tests(*one) for one in isolated])
 
 
 def sanitizer_libraries():

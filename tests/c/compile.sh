@@ -214,7 +214,7 @@ for cc in gcc clang; do
         add all $cc -std=c99 $opt $WARN_C
     done
     for flag in -m32 -fshort-enums -funsigned-char -fsigned-char -flto -mavx2 \
-        -mssse3 -DDEGU_STATIC -DDEGU_NO_SERVER -DDEGU_NO_SOCKETS \
+        -DDEGU_STATIC -DDEGU_NO_SERVER -DDEGU_NO_SOCKETS \
         -DDEGU_NO_SIMD -DDEGU_USE_POLL -DNDEBUG -fno-strict-aliasing; do
         add all $cc -std=c11 -O2 $flag $WARN_C
     done
