@@ -651,6 +651,31 @@ static void test_no_extensions(void)
     }
 }
 
+/* A line that stops at its name, in its value, and with half an end; on the
+   wire the bytes behind it would belong to it. */
+static void test_fields_without_end(void)
+{
+    static const struct {
+        const char *lines;
+        degu_err err;
+        size_t error_at;
+    } cases[] = {{"Content-Type-of-it", DEGU_E_COLON, 18},
+                 {"Content-Type: text/plain", DEGU_E_LINE_END, 24},
+                 {"Content-Type: text/plain\r", DEGU_E_LINE_END, 24}};
+    size_t i;
+
+    check_start("fields without an end");
+    for (i = 0; i < sizeof cases / sizeof *cases; ++i) {
+        const size_t len = strlen(cases[i].lines);
+        degu_fields fields;
+        size_t error_at;
+        char *lines = page_put(page, cases[i].lines, len);
+        CHECK_ERR(degu_parse_fields(lines, len, false, &fields, &error_at),
+                  cases[i].err);
+        CHECK(error_at == cases[i].error_at);
+    }
+}
+
 int main(void)
 {
     size_t i;
@@ -671,6 +696,7 @@ int main(void)
     test_methods();
     test_views();
     test_fields();
+    test_fields_without_end();
     test_parts();
     test_unescape();
     test_no_extensions();
