@@ -1998,8 +1998,8 @@ def test_R121_names(folder):
     name = b'\0degu-requirements-%d' % os.getpid()
     with bound(name, app) as server:
         assert server.address == name
-        with open('/proc/net/unix') as file:
-            assert any(line.endswith('@' + name[1:].decode('ascii') + '\n')
+        with open('/proc/net/unix', 'rb') as file:  # names of any bytes
+            assert any(line.endswith(b'@' + name[1:] + b'\n')
                        for line in file)
 
 
