@@ -2522,7 +2522,7 @@ DEGU_PRIV_INLINE bool degu_priv_take_usual(const degu_priv_head *h,
                                            degu_str *value)
 {
     const char *const line = c->at;
-    const char *end;
+    degu_priv_cursor next = *c;
     size_t n;
     if (degu_priv_left(c) < DEGU_PRIV_WIDE + 3)
         return false;
@@ -2531,14 +2531,12 @@ DEGU_PRIV_INLINE bool degu_priv_take_usual(const degu_priv_head *h,
         !degu_priv_same(line + n, ": ", 2) || line[n + 2] <= ' ')
         return false;
     *name = degu_bytes(line, n);
-    value->ptr = line + n + 2;
-    value->len = degu_priv_span_value(
-        h->base, value->ptr, DEGU_PRIV_CAST(size_t, c->end - value->ptr));
-    end = value->ptr + value->len;
-    if (c->end - end < 2 || !degu_priv_same(end, "\r\n", 2) ||
-        degu_priv_is_blank(end[-1]))
+    next.at += n + 2;
+    next.at += degu_priv_span_value(h->base, next.at, degu_priv_left(&next));
+    *value = degu_priv_since(&next, line + n + 2);
+    if (!degu_priv_is_crlf(&next) || degu_priv_is_blank(next.at[-1]))
         return false;
-    c->at = end + 2;
+    c->at = next.at + 2;
     return true;
 }
 #endif
