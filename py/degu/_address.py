@@ -54,13 +54,16 @@ def check_address(address: Any) -> socket.AddressFamily:
     )
 
 
+def _need_seconds(value: Any, name: str) -> None:
+    if type(value) not in (int, float):
+        raise TypeError(
+            f'{name}: need an int or float; got a {type(value)!r}: {value!r}'
+        )
+
+
 def check_timeout(timeout: Any, name: str = 'timeout') -> None:
     """Refuses what is not a time in seconds that can be waited."""
-    if type(timeout) not in (int, float):
-        raise TypeError(
-            f'{name}: need an int or float; got a {type(timeout)!r}: '
-            f'{timeout!r}'
-        )
+    _need_seconds(timeout, name)
     # A million seconds is longer than anybody waits and fits everywhere.
     if not 0 < timeout <= 1000000:
         raise ValueError(
@@ -80,10 +83,7 @@ def check_rate(rate: Any) -> None:
 
 def check_spin(spin: Any) -> None:
     """Refuses what is not a time in seconds to spin, or 0 for not at all."""
-    if type(spin) not in (int, float):
-        raise TypeError(
-            f'spin: need an int or float; got a {type(spin)!r}: {spin!r}'
-        )
+    _need_seconds(spin, 'spin')
     if not 0 <= spin <= 1:
         raise ValueError(f'spin: need 0 <= spin <= 1; got {spin!r}')
 

@@ -952,11 +952,25 @@ static bool is_secure(const Reader *r)
     return r->kind == SECURE || (r->kind == SERVED && r->source);
 }
 
+/* Puts an object where there is none yet, and takes over the reference; or, if
+   another thread was first, leaves what that has put there.  What stands there
+   then, borrowed. */
+static PyObject *settle_object(PyObject **place, PyObject *object)
+{
+    PyObject *first = NULL;
+
+    if (__atomic_compare_exchange_n(place, &first, object, false,
+                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        return object;
+    Py_DECREF(object);
+    return first;
+}
+
 /* An attribute of a module, once it is needed. */
 static PyObject *import_object(State *st, int index, const char *from,
                                const char *name)
 {
-    PyObject *module, *found = PEEK(st->object[index]), *first = NULL;
+    PyObject *module, *found = PEEK(st->object[index]);
 
     if (found)
         return found;
@@ -965,12 +979,7 @@ static PyObject *import_object(State *st, int index, const char *from,
         return NULL;
     found = PyObject_GetAttrString(module, name);
     Py_DECREF(module);
-    if (!found || __atomic_compare_exchange_n(&st->object[index], &first,
-                                              found, false, __ATOMIC_ACQ_REL,
-                                              __ATOMIC_ACQUIRE))
-        return found;
-    Py_DECREF(found); /* another thread was here first */
-    return first;
+    return found ? settle_object(&st->object[index], found) : NULL;
 }
 
 /* Is the exception in flight this one of the module ssl? */
@@ -3950,7 +3959,7 @@ static bool has_tls(Reader *r)
 static PyObject *Connection_get_peer(PyObject *self, void *unused)
 {
     Reader *r = ((Connection *)self)->reader;
-    PyObject *found, *peer = NULL;
+    PyObject *found;
 
     (void)unused;
     if (!has_tls(r))
@@ -3958,11 +3967,7 @@ static PyObject *Connection_get_peer(PyObject *self, void *unused)
     if (PEEK(r->peer))
         return Py_NewRef(r->peer);
     found = ask_tls(r->st, O_PEER_OF, "peer_of", r->source);
-    if (found && !__atomic_compare_exchange_n(&r->peer, &peer, found, false,
-                                              __ATOMIC_ACQ_REL,
-                                              __ATOMIC_ACQUIRE))
-        Py_SETREF(found, peer); /* of another thread that asked */
-    return Py_XNewRef(found);
+    return found ? Py_NewRef(settle_object(&r->peer, found)) : NULL;
 }
 
 static PyObject *Connection_get_api(PyObject *self, void *unused)
