@@ -886,22 +886,29 @@ def test_shutdown_closes_idle_connections():
                 dial(running.address)
 
 
-def test_shutdown_finishes_what_is_in_flight():
-    go = threading.Event()
-    entered = threading.Event()
+class Held:
+    """An app that stays inside until it may go."""
 
-    def app(session, request, api):
-        entered.set()
-        assert go.wait(WAIT)
+    def __init__(self):
+        self.entered = threading.Event()
+        self.go = threading.Event()
+
+    def __call__(self, session, request, api):
+        self.entered.set()
+        assert self.go.wait(WAIT)
         return (200, 'OK', {}, b'hello')
+
+
+def test_shutdown_finishes_what_is_in_flight():
+    app = Held()
 
     with Running(app) as running:
         with dial(running.address) as sock:
             sock.sendall(GET)
-            assert entered.wait(WAIT)
+            assert app.entered.wait(WAIT)
             running.server.shutdown()
             assert running.thread.is_alive()
-            go.set()
+            app.go.set()
             (answer,) = answers(everything(sock))
             assert answer.body == b'hello'
             assert answer.headers['connection'] == 'close'
@@ -912,20 +919,14 @@ def test_shutdown_finishes_what_is_in_flight():
 @pytest.fixture
 def stuck():
     """(a server whose app waits, a connection that it was asked on)"""
-    go = threading.Event()
-    entered = threading.Event()
-
-    def app(session, request, api):
-        entered.set()
-        assert go.wait(WAIT)
-        return (200, 'OK', {}, b'hello')
+    app = Held()
 
     with Running(app, stop_timeout=0.3) as running:
         with dial(running.address) as sock:
             sock.sendall(GET)
-            assert entered.wait(WAIT)
+            assert app.entered.wait(WAIT)
             yield (running, sock)
-        go.set()
+        app.go.set()
 
 
 def test_stop_timeout_cuts_what_is_in_flight(stuck):
@@ -994,23 +995,17 @@ def test_with_block_around_serve_forever():
 
 
 def test_with_block_waits_for_what_is_in_flight():
-    entered = threading.Event()
-    go = threading.Event()
-
-    def app(session, request, api):
-        entered.set()
-        assert go.wait(WAIT)
-        return (200, 'OK', {}, b'hello')
+    app = Held()
 
     with Running(app) as running, dial(running.address) as sock:
         sock.sendall(GET)
-        assert entered.wait(WAIT)
+        assert app.entered.wait(WAIT)
         closer = threading.Thread(target=running.server.close)
         closer.start()
         until(lambda: running.server._stopped)
         closer.join(0.1)
         assert closer.is_alive()
-        go.set()
+        app.go.set()
         (answer,) = answers(everything(sock))
         assert answer.body == b'hello'
         closer.join(WAIT)
